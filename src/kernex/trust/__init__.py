@@ -1,0 +1,1 @@
+"""Whom to believe: device keys and the assertions that they sign."""

@@ -1,0 +1,14 @@
+"""Caps on everything that comes from the network. Both ends keep them. Units in the names."""
+
+HEARTBEAT_BYTES = 64 * 1024
+JSON_BYTES = 1024 * 1024  # any other JSON request or answer
+METADATA_BYTES = 16 * 1024  # facts or hardware metadata, as JSON
+METADATA_DEPTH = 8
+MANIFEST_BYTES = 1024 * 1024
+MANIFEST_DEPTH = 16
+DESCRIPTOR_BYTES = 16 * 1024 * 1024
+ERROR_CHARACTERS = 4096  # of a device's error message; the rest is cut
+PUBLIC_KEY_CHARACTERS = 2048
+PROOF_CHARACTERS = 4096
+METRICS = 64  # of one probe
+PAGE_ITEMS = 500
