@@ -6,7 +6,7 @@ Times are RFC 3339 in UTC. Lists come in keyset pages: pass `next` of one page a
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class BundleSummary(BundleUploaded):
 class StrategyRequest(Struct, forbid_unknown_fields=True):
     """`waves` are cumulative counts or percentages and end with ``100%``."""
 
-    waves: list[str | int] = ["100%"]
+    waves: list[str | int] = field(default_factory=lambda: ["100%"])
     max_failures: str | int = 0
 
 
