@@ -1,0 +1,1 @@
+"""The control plane: registers devices, stores bundles, runs deployments. Needs ``kernex[server]``."""

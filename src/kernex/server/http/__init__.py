@@ -1,0 +1,1 @@
+"""The API over HTTP. Handlers translate: the wire in, one use case, the wire out."""
