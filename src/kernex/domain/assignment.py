@@ -2,7 +2,7 @@
 
 Every rule about assignment states is a cell of `NEXT`. Devices report where they are, not what just
 happened, so a repeated report is a self-loop and a missed one is a jump: an install can finish between
-two heartbeats, and then OFFERED goes straight to its outcome.
+two heartbeats, and a control plane restored from a backup may have forgotten that it offered it.
 """
 
 from enum import StrEnum
@@ -70,9 +70,12 @@ _REPORTED = {
 NEXT: dict[State, dict[Event, State]] = {
     State.PENDING: {
         Event.OFFER: State.OFFERED,
+        Event.START: State.INSTALLING,
         Event.WITHDRAW: State.CANCELLED,
+        Event.STOP: State.CANCELLED,
         Event.SUPERSEDE: State.SUPERSEDED,
         Event.TIME_OUT: State.TIMED_OUT,
+        **_REPORTED,
     },
     State.OFFERED: {
         Event.OFFER: State.OFFERED,

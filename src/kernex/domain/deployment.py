@@ -71,7 +71,8 @@ class Share:
         return floor(self.amount * total / 100) if self.percent else int(self.amount)
 
     def __str__(self) -> str:
-        return f"{float(self.amount):g}{'%' if self.percent else ''}"
+        digits = f"{float(self.amount):.6f}".rstrip("0").rstrip(".")  # all that `parse` takes, exactly
+        return f"{digits}{'%' if self.percent else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def command_line(script: str) -> list[str]:
     if not words:
         raise RejectedError("cannot run an empty script: name a file of the bundle")
     path = PurePosixPath(words[0])
-    if path.is_absolute() or ".." in path.parts or "\0" in script:
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in script:
         raise RejectedError(f"cannot run {words[0][:80]!r}: a script is a file inside the bundle, named relative to it")
     return [str(path), *words[1:]]
 

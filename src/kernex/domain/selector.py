@@ -63,7 +63,7 @@ class Term:
                 return self.key
             case "!exists":
                 return f"!{self.key}"
-            case "in" | "notin" if len(self.values) == 1:
+            case "in" | "notin" if len(self.values) == 1 and re.fullmatch(_VALUE, self.values[0]):
                 return f"{self.key}{'=' if self.operator == 'in' else '!='}{self.values[0]}"
             case "in" | "notin":
                 return f"{self.key} {self.operator} ({','.join(self.values)})"
@@ -93,6 +93,8 @@ class Selector:
                 )
             terms.append(_term(match))
             position = match.end()
+        if text.endswith(","):
+            raise RejectedError(f"cannot end the selector {text[-40:]!r} with a comma: a term is missing")
         return cls(tuple(terms))
 
     def matches(self, properties: Mapping[str, Any]) -> bool:
@@ -162,7 +164,7 @@ def _ordered(value: Any, operator: str, bound: str) -> bool:
     """
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return _COMPARE[operator](float(value), float(bound))
+            return _COMPARE[operator](value, float(bound))
         return _COMPARE[operator](Version(_text(value)), Version(bound))
     except (ValueError, InvalidVersion):
         return False
