@@ -1,0 +1,131 @@
+"""Which names a bundle may give to its files: the same rules for archives, descriptors and directories.
+
+A path that passes is relative, stays inside, means the same on every file system and can be shown on a
+terminal. A link that passes points inside, and no path leads through it.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+
+from kernex.bundle.limits import LIMITS, Limits
+from kernex.domain.errors import RejectedError
+
+
+class Kind(StrEnum):
+    """What a name stands for."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+
+
+class Tree:
+    """The names seen so far. Each method claims one or raises RejectedError."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._seen: dict[str, tuple[str, Kind]] = {}  # folded: as spelled, what it is
+        self._links: dict[str, str] = {}
+        self._bytes = 0
+
+    def add_file(self, path: str) -> None:
+        self._claim_with_parents(path, Kind.FILE)
+
+    def add_directory(self, path: str) -> None:
+        """Claim a directory; again is fine."""
+        self._claim_with_parents(path, Kind.DIRECTORY)
+
+    def add_link(self, path: str, target: str) -> None:
+        """Claim a link. Where it leads is known only when all names are: see `settle`."""
+        fault = _fault(target, self._limits, also=("..",))
+        if fault:
+            raise refused(path, f"it links to {target[:80]!r}: {fault}")
+        self._claim_with_parents(path, Kind.LINK)
+        self._count(target)
+        self._links[path] = target
+
+    def settle(self) -> None:
+        """Judge the links, after the last name. They may point to nothing, but not outside."""
+        for path, target in self._links.items():
+            self._judge(path, target)
+
+    def _claim_with_parents(self, path: str, kind: Kind) -> None:
+        fault = _fault(path, self._limits)
+        if fault:
+            raise refused(path, fault)
+        for directory in _above(path):
+            self._claim(directory, Kind.DIRECTORY)
+        self._claim(path, kind)
+
+    def _claim(self, path: str, kind: Kind) -> None:
+        folded = _folded(path)
+        if folded not in self._seen:
+            self._count(path)
+            self._seen[folded] = (path, kind)
+            return
+        spelled, found = self._seen[folded]
+        if spelled != path:
+            raise refused(path, f"it differs from {spelled[:80]!r} only in case or Unicode form")
+        if (kind, found) != (Kind.DIRECTORY, Kind.DIRECTORY):
+            raise refused(path, f"it is there already, as a {found}")
+
+    def _count(self, text: str) -> None:
+        self._bytes += len(text.encode())
+        if self._bytes > self._limits.names_bytes:
+            raise RejectedError(f"cannot use the bundle: its names take more than {self._limits.names_bytes} bytes")
+        if len(self._seen) >= self._limits.members:
+            raise RejectedError(f"cannot use the bundle: it has more than {self._limits.members} names")
+
+    def _judge(self, path: str, target: str) -> None:
+        where = path.split("/")[:-1]
+        for part in target.split("/"):
+            if part != "..":
+                where.append(part)
+            elif where:
+                where.pop()
+            else:
+                raise refused(path, f"it links to {target[:80]!r}, outside of the bundle")
+            _, kind = self._seen.get(_folded("/".join(where)), ("", None))
+            if kind is Kind.LINK:
+                raise refused(path, f"it links to {target[:80]!r}, through another link: name the file itself")
+        if path.split("/")[: len(where)] == where:
+            raise refused(path, f"it links to {target[:80]!r}, a directory that holds it")
+
+
+def refused(path: str, reason: str) -> RejectedError:
+    return RejectedError(f"cannot use the name {path[:80]!r} in a bundle: {reason}")
+
+
+def _fault(path: str, limits: Limits, *, also: tuple[str, ...] = ()) -> str | None:
+    """Why `path` is not good by itself, or None. `also` names parts that are good here though not elsewhere."""
+    if not path:
+        return "it is empty"
+    if path.startswith("/"):
+        return "it is absolute, not relative"
+    if "\\" in path or any(character < " " or "\x7f" <= character <= "\x9f" for character in path):
+        return "it holds a backslash or a control character"
+    if any("\ud800" <= character <= "\udfff" for character in path):
+        return "it is not Unicode text"
+    parts = path.split("/")
+    if len(path.encode()) > limits.path_bytes or len(parts) > limits.path_depth:
+        return f"it is longer than {limits.path_bytes} bytes or {limits.path_depth} directories"
+    for part in parts:
+        if part in {"", ".", ".."} and part not in also:
+            return f"it holds {part!r} between slashes"
+        if len(part.encode()) > limits.component_bytes:
+            return f"a part of it is longer than {limits.component_bytes} bytes"
+    return None
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories above `path`, outermost first."""
+    end = path.find("/")
+    while end >= 0:
+        yield path[:end]
+        end = path.find("/", end + 1)
+
+
+def _folded(path: str) -> str:
+    """Equal for names that some file system takes for one (Unicode 3.13, D145: canonical caseless match)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())

@@ -1,0 +1,112 @@
+"""The archive as a stream: decompressed, hashed on the way, never more than a window of it in memory."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import zstandard
+
+from kernex.bundle.limits import Limits
+from kernex.domain.bundle import Digest
+from kernex.domain.errors import NotFoundError, RejectedError
+
+READ_BYTES = 256 * 1024
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # bytes 1 to 3 of a frame that carries no content (RFC 8878, 3.1.2)
+
+Progress = Callable[[int], None]  # so many bytes more are done
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Source:
+    """The compressed bytes: counted and hashed as they pass."""
+
+    def __init__(self, file: BinaryIO, progress: Progress | None) -> None:
+        self._file, self._progress = file, progress
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def read(self, size: int = READ_BYTES) -> bytes:
+        piece = self._file.read(size)
+        self._hash.update(piece)
+        self.bytes += len(piece)
+        if self._progress is not None:
+            self._progress(len(piece))
+        return piece
+
+    @property
+    def sha256(self) -> Digest:
+        return Digest(self._hash.hexdigest())
+
+
+class Stream:
+    """The decompressed bytes. Reading raises RejectedError when they are damaged or out of all proportion."""
+
+    def __init__(self, source: Source, decompressed: Readable, limits: Limits) -> None:
+        self.source, self._decompressed, self._limits = source, decompressed, limits
+        self._bytes = 0
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end."""
+        try:
+            piece = self._decompressed.read(size)
+        except (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError) as error:
+            raise refused(f"it is damaged ({error})") from None
+        self._bytes += len(piece)
+        if self._bytes > max(self._limits.ratio_free_bytes, self._limits.ratio * self.source.bytes):
+            raise refused(f"it unpacks to more than {self._limits.ratio} times its size")
+        return piece
+
+    def exactly(self, size: int) -> bytes:
+        """`size` bytes, for sizes that are known to be small."""
+        data = b""
+        while len(data) < size:
+            piece = self.read(size - len(data))
+            if not piece:
+                raise refused("it ends too early")
+            data += piece
+        return data
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """`size` bytes, a piece at a time."""
+        while size:
+            piece = self.read(min(size, READ_BYTES))
+            if not piece:
+                raise refused("it ends too early")
+            size -= len(piece)
+            yield piece
+
+
+@contextmanager
+def opened(path: Path, limits: Limits, progress: Progress | None = None) -> Iterator[Stream]:
+    """Read an archive, zstd or gzip by its first bytes."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise NotFoundError(f"cannot read {path}: there is no such file") from None
+    with file:
+        magic = file.read(4)
+        file.seek(0)
+        source = Source(file, progress)
+        if magic == ZSTD or magic[1:] == ZSTD_SKIPPABLE:
+            decompressor = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
+            plain = cast("BinaryIO", source)
+            with decompressor.stream_reader(plain, read_across_frames=True, closefd=False) as frames:
+                yield Stream(source, frames, limits)
+        elif magic.startswith(GZIP):
+            with gzip.GzipFile(fileobj=cast("BinaryIO", source), mode="rb") as members:
+                yield Stream(source, members, limits)
+        else:
+            raise refused("it is neither tar.zst nor tar.gz; make one with: kernex bundle build")
+
+
+def refused(reason: str) -> RejectedError:
+    return RejectedError(f"cannot use the archive as a bundle: {reason}")
