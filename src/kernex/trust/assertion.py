@@ -101,7 +101,7 @@ def claimed_subject(token: str) -> str:
     """Whose assertion it claims to be, unverified: only good for looking up the key to verify it with."""
     try:
         subject = json.loads(jws.extract_compact(token[:MAX_CHARACTERS].encode()).payload).get("sub")
-    except (JoseError, ValueError, AttributeError):
+    except (JoseError, ValueError, AttributeError, RecursionError):
         subject = None
     if not isinstance(subject, str):
         raise UnauthenticatedError("cannot read the assertion: it is no JWT with a subject")
@@ -113,7 +113,7 @@ def _claims(token: str, public: PublicKey, purpose: Purpose) -> dict[str, Any]:
         raise UnauthenticatedError(f"cannot read a signature of {len(token)} characters: {MAX_CHARACTERS} at most")
     try:
         decoded = jwt.decode(token, public.key, algorithms=[public.algorithm])
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise UnauthenticatedError("cannot verify the signature: it is not by the device's key") from None
     if decoded.header.get("typ") != purpose:
         raise UnauthenticatedError("cannot accept the signature: it was made for another purpose")

@@ -74,7 +74,7 @@ class Heartbeat(Struct, omit_defaults=True):
     facts: dict[str, Any] | None = None
     apps: Annotated[list[AppReport], Meta(max_length=256)] | None = None
     installs: Annotated[list[InstallReport], Meta(max_length=64)] | None = None
-    unknown_commands: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=16)] = []
+    unknown_commands: Annotated[list[Annotated[str, Meta(max_length=limits.VERB_CHARACTERS)]], Meta(max_length=16)] = []
 
 
 class Deploy(Struct, tag_field="type", tag="deploy"):
@@ -100,7 +100,7 @@ class Cancel(Struct, tag_field="type", tag="cancel"):
 
 
 class Unknown(Struct):
-    """A command of a newer control plane: reported, not obeyed."""
+    """A command of a newer control plane: reported, not obeyed. `type` is cut to what a heartbeat may report."""
 
     type: str = ""
 
@@ -144,8 +144,12 @@ class ResultAccepted(Struct):
 
 
 def read_command(raw: msgspec.Raw) -> Command | Unknown:
-    """One command of a reply; Unknown where the verb or its fields are not of this version."""
+    """One command of a reply; Unknown where the verb, its fields or its shape are not of this version."""
     try:
         return _COMMAND.decode(raw)
     except msgspec.ValidationError:
-        return _UNKNOWN.decode(raw)
+        pass
+    try:
+        return Unknown(_UNKNOWN.decode(raw).type[: limits.VERB_CHARACTERS])
+    except msgspec.ValidationError:
+        return Unknown()

@@ -10,5 +10,6 @@ DESCRIPTOR_BYTES = 16 * 1024 * 1024
 ERROR_CHARACTERS = 4096  # of a device's error message; the rest is cut
 PUBLIC_KEY_CHARACTERS = 2048
 PROOF_CHARACTERS = 4096
+VERB_CHARACTERS = 64  # of a command's name
 METRICS = 64  # of one probe
 PAGE_ITEMS = 500
