@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 QUICK := $(wildcard tests/domain tests/wire tests/trust tests/durable tests/bundle tests/repository)
 BENCHES := $(sort $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/[a-z]*.py)))
 
-.PHONY: help setup demo test check lint bench lock
+.PHONY: help setup demo test check lint bench docs lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-zA-Z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(BENCHES) ## Measure everything; figures also go to build/bench/NAME.jso
 
 bench-%: $(READY) ## Measure one part: agent, heartbeat
 	$(BIN)/python benchmarks/$*.py
+
+docs: $(READY) ## Write the pages that follow from the code: state diagrams, glossary
+	$(BIN)/python scripts/write_docs.py
 
 lock: $(READY) ## Resolve the requirements anew, after a change of pyproject.toml
 	$(COMPILE) --output-file requirements/base.txt
