@@ -158,7 +158,7 @@ class Access:
         """The claims of a token that this control plane signed for this use and that has not expired."""
         try:
             decoded = jwt.decode(token, self._key, algorithms=_ALGORITHMS)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             return None
         expires = decoded.claims.get("exp")
         if decoded.header.get("typ") != kind or not isinstance(expires, int) or expires <= self._clock():
