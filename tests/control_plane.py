@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+from tests.simulated import SimulatedDevice
 
 from kernex.wire import paths
 
@@ -26,6 +27,7 @@ class ControlPlane:
     url: str
     token: str
     operator: httpx2.Client
+    devices: list[SimulatedDevice] = field(default_factory=list)
 
     @classmethod
     @contextmanager
@@ -48,8 +50,16 @@ class ControlPlane:
             finally:
                 running.stop()
 
+    def device(self, key: str | None = None) -> SimulatedDevice:
+        """A new simulated device, enrolled if there is a key to do it with; closed with the server."""
+        device = SimulatedDevice(self.url)
+        self.devices.append(device)
+        return device if key is None else device.enrolled(key)
+
     def stop(self) -> None:
         """SIGTERM, as an init system would."""
+        for device in self.devices:
+            device.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)

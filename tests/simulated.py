@@ -22,7 +22,10 @@ class SimulatedDevice:
     http: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx2.Client(base_url=self.url, timeout=30)
+        self.http = httpx2.Client(base_url=self.url, timeout=30, verify=False)  # plain HTTP: no CA store to load
+
+    def close(self) -> None:
+        self.http.close()
 
     @property
     def public_key(self) -> assertion.PublicKey:

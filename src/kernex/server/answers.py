@@ -7,12 +7,12 @@ consumed, so a lost answer costs nothing: the next heartbeat gets the same one.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kernex.domain import report
-from kernex.domain.assignment import FAILURES, Event, after
+from kernex.domain import assignment, report
+from kernex.domain.assignment import FAILURES, after
 from kernex.domain.command import CommandType, Standing, orders
 from kernex.domain.errors import DeniedError, IllegalTransition, KernexError
 from kernex.domain.install import Phase
-from kernex.server.store import events
+from kernex.server.store.events import Event
 from kernex.server.store.heartbeats import Assigned, Change
 from kernex.server.text import clean
 from kernex.wire import limits
@@ -24,7 +24,7 @@ class Reported:
     """One thing that a device says of one of its assignments."""
 
     deployment_id: str
-    event: Event
+    event: assignment.Event
     phase: Phase | None
     error: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Answer:
 
     commands: list[Command] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    events: list[events.Event] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
 
     @property
     def ends_something(self) -> bool:
@@ -58,16 +58,14 @@ def hear(reports: Sequence[Reported], known: dict[str, Assigned], device: int) -
     for one in reports:
         assigned = known.get(one.deployment_id)
         if assigned is None:
-            answer.events.append(
-                _event("report.foreign", device, None, {"deployment_id": clean(one.deployment_id, 64)})
-            )
+            answer.told.append(_event("report.foreign", device, None, {"deployment_id": clean(one.deployment_id, 64)}))
             continue
         try:
             state = after(assigned.state, one.event)
         except IllegalTransition:
-            if one.event is not Event.START:
+            if one.event is not assignment.Event.START:
                 detail = {"state": assigned.state.value, "reported": one.event.value, "error": _error(one.error) or ""}
-                answer.events.append(_event("report.late", device, assigned.deployment, detail))
+                answer.told.append(_event("report.late", device, assigned.deployment, detail))
             continue
         phase = assigned.phase if one.phase is None else one.phase.value
         if state is assigned.state and phase == assigned.phase:
@@ -75,7 +73,7 @@ def hear(reports: Sequence[Reported], known: dict[str, Assigned], device: int) -
         answer.changes.append(Change(assigned.id, assigned.state, state, phase, _error(one.error), one.metrics or None))
         if state is not assigned.state:
             detail = {"error": _error(one.error) or ""} if state in FAILURES else {}
-            answer.events.append(_event(f"assignment.{state}", device, assigned.deployment, detail))
+            answer.told.append(_event(f"assignment.{state}", device, assigned.deployment, detail))
     return answer
 
 
@@ -90,10 +88,10 @@ def command(standing: Sequence[Assigned], at_work: frozenset[str], device: int) 
             answer.commands.append(Cancel(one.deployment_id))
         elif one.deployment_id not in at_work:
             answer.commands.append(_deploy(one))
-            state = after(one.state, Event.OFFER)
+            state = after(one.state, assignment.Event.OFFER)
             if state is not one.state:
                 answer.changes.append(Change(one.id, one.state, state, one.phase))
-                answer.events.append(_event(f"assignment.{state}", device, one.deployment, {}))
+                answer.told.append(_event(f"assignment.{state}", device, one.deployment, {}))
     return answer
 
 
@@ -106,9 +104,9 @@ def answer(
 ) -> Answer:
     """A whole heartbeat. Reports come first, so that what they end is not offered again."""
     heard = hear(reports, known, device)
-    moved = {change.id for change in heard.changes}
-    told = command([one for one in owed if one.id not in moved], at_work, device)
-    return Answer(told.commands, heard.changes + told.changes, heard.events + told.events)
+    ended = {change.id for change in heard.changes if change.state.final}
+    offered = command([one for one in owed if one.id not in ended], at_work, device)
+    return Answer(offered.commands, heard.changes + offered.changes, heard.told + offered.told)
 
 
 def refusal(reported: Reported, known: dict[str, Assigned]) -> KernexError | None:
@@ -136,8 +134,8 @@ def _deploy(one: Assigned) -> Deploy:
     )
 
 
-def _event(kind: str, device: int, deployment: int | None, detail: dict[str, str]) -> events.Event:
-    return events.Event(kind=kind, actor="device", device=device, deployment=deployment, detail=dict(detail))
+def _event(kind: str, device: int, deployment: int | None, detail: dict[str, str]) -> Event:
+    return Event(kind=kind, actor="device", device=device, deployment=deployment, detail=dict(detail))
 
 
 def _error(text: str | None) -> str | None:

@@ -171,7 +171,7 @@ class Heartbeats:
     def _write(self, decided: "Sequence[Answer | KernexError]", news: Sequence[Said]) -> None:
         given = [one for one in decided if isinstance(one, Answer)]
         changes = [change for answer in given for change in answer.changes]
-        told = [event for answer in given for event in answer.events]
+        told = [event for answer in given for event in answer.told]
         if changes or told or news:
             now_ms = milliseconds(self._clock)
             with self._database.write() as connection:

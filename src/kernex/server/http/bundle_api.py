@@ -13,7 +13,7 @@ from kernex.server.access import DeviceIdentity, Operator
 from kernex.server.bundles import Bundles
 from kernex.server.devices import Devices
 from kernex.server.http import ranges, views
-from kernex.server.http.policy import OPT, DevicesOr, Operators
+from kernex.server.http.policy import OPT, DevicesOr, Operators, at
 from kernex.server.http.uploads import received
 from kernex.server.settings import Settings
 from kernex.server.store.blobs import Blobs
@@ -31,14 +31,14 @@ Reader = Request[Operator | DeviceIdentity, Any, Any]
 def routes(bundles: Bundles, devices: Devices, blobs: Blobs, settings: Settings) -> list[HTTPRouteHandler]:
     """The bundles' routes over these use cases."""
 
-    @post(paths.BUNDLES, opt={OPT: Operators(Permission.PUBLISH)}, request_max_body_size=None)
+    @post(at(paths.BUNDLES), opt={OPT: Operators(Permission.PUBLISH)}, request_max_body_size=None)
     async def upload(request: Request[Operator, Any, Any]) -> Response[wire.BundleUploaded]:
         """Store a bundle: 201, or 200 when exactly these bytes are there already."""
         async with received(request, settings.incoming, settings.max_bundle_bytes) as came:
             stored, new = await asyncio.to_thread(bundles.accept, came.archive, came.manifest, request.user)
         return Response(views.uploaded(stored), status_code=201 if new else 200)
 
-    @get(paths.BUNDLES, opt={OPT: Operators(Permission.READ)}, sync_to_thread=True)
+    @get(at(paths.BUNDLES), opt={OPT: Operators(Permission.READ)}, sync_to_thread=True)
     def list_bundles(
         name: str | None = None,
         version: str | None = None,
@@ -49,7 +49,7 @@ def routes(bundles: Bundles, devices: Devices, blobs: Blobs, settings: Settings)
         found, following = bundles.page(name=name, version=version, before=cursor(after) or None, limit=limit)
         return Page([views.bundle(one) for one in found], following)
 
-    @route(paths.BUNDLE, http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=_READERS, media_type=_BYTES)
+    @route(at(paths.BUNDLE), http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=_READERS, media_type=_BYTES)
     async def download(bundle_id: str, request: Reader) -> Response[Any]:
         """The archive, whole or one range of it."""
         found = await asyncio.to_thread(_open, bundles, devices, bundle_id, request.user)
@@ -70,7 +70,7 @@ def routes(bundles: Bundles, devices: Devices, blobs: Blobs, settings: Settings)
         content = blobs.stream(found.checksum_sha256, part.start, part.end)
         return Stream(content, status_code=status, headers=headers, media_type=_BYTES)
 
-    @get(paths.DESCRIPTOR, opt=_READERS, media_type="application/json", sync_to_thread=True)
+    @get(at(paths.DESCRIPTOR), opt=_READERS, media_type="application/json", sync_to_thread=True)
     def descriptor(bundle_id: str, request: Reader) -> bytes:
         """The canonical descriptor: the bytes whose SHA-256 is the bundle's digest."""
         return bundles.descriptor(_open(bundles, devices, bundle_id, request.user))

@@ -12,7 +12,7 @@ from kernex.server.access import Access, DeviceIdentity
 from kernex.server.answers import Reported
 from kernex.server.devices import Devices as DeviceCases
 from kernex.server.heartbeats import Heartbeats
-from kernex.server.http.policy import OPT, Anybody, Devices
+from kernex.server.http.policy import OPT, Anybody, Devices, at
 from kernex.wire import limits, paths
 from kernex.wire.device import AccessToken, Registered, Registration, Result, ResultAccepted
 
@@ -23,13 +23,13 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 def routes(access: Access, devices: DeviceCases, heartbeats: Heartbeats, token_s: int) -> list[HTTPRouteHandler]:
     """The device's routes over these use cases."""
 
-    @post(paths.REGISTER, opt={OPT: Anybody()}, sync_to_thread=True, request_max_body_size=limits.HEARTBEAT_BYTES)
+    @post(at(paths.REGISTER), opt={OPT: Anybody()}, sync_to_thread=True, request_max_body_size=limits.HEARTBEAT_BYTES)
     def register(data: Registration) -> Registered:
         """Register a device by its public key. Without a proof: 401 with a nonce to sign."""
         return devices.register(data)
 
     @post(
-        paths.TOKEN,
+        at(paths.TOKEN),
         opt={OPT: Anybody()},
         status_code=200,
         request_max_body_size=limits.HEARTBEAT_BYTES,
@@ -45,7 +45,7 @@ def routes(access: Access, devices: DeviceCases, heartbeats: Heartbeats, token_s
         access_token = await asyncio.to_thread(access.login, str(form.get("client_assertion", "")))
         return Response(AccessToken(access_token, token_s), headers={"Cache-Control": "no-store"})
 
-    @post(paths.RESULT, opt={OPT: Devices()}, status_code=200, request_max_body_size=limits.HEARTBEAT_BYTES)
+    @post(at(paths.RESULT), opt={OPT: Devices()}, status_code=200, request_max_body_size=limits.HEARTBEAT_BYTES)
     async def result(deployment_id: str, data: Result, request: Request[DeviceIdentity, Any, Any]) -> ResultAccepted:
         """An outcome, at once instead of with the next heartbeat. Durable when answered."""
         if data.device_id != request.user.device_id:

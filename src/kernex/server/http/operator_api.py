@@ -14,7 +14,7 @@ from kernex.server.clock import Clock
 from kernex.server.deployments import Deployments
 from kernex.server.devices import Devices
 from kernex.server.http import views
-from kernex.server.http.policy import OPT, Anybody, Operators
+from kernex.server.http.policy import OPT, Anybody, Operators, at
 from kernex.server.settings import Settings
 from kernex.wire import limits, paths
 from kernex.wire import operator as wire
@@ -32,34 +32,34 @@ def device_routes(devices: Devices, settings: Settings, clock: Clock) -> list[HT
     """Devices and the keys that let them in."""
     interval_s = settings.heartbeat_interval_s
 
-    @get(paths.DEVICES, opt=_needs(Permission.READ), sync_to_thread=True)
+    @get(at(paths.DEVICES), opt=_needs(Permission.READ), sync_to_thread=True)
     def list_devices(selector: str = "", after: str | None = None, limit: Limit = 100) -> Page[wire.DeviceSummary]:
         """Devices that match, in the order of their registration."""
         found, following = devices.page(selector=Selector.parse(selector), after=after, limit=limit)
         return Page([views.device(one, interval_s=interval_s, now=clock()) for one in found], following)
 
-    @get(paths.DEVICE, opt=_needs(Permission.READ), sync_to_thread=True)
+    @get(at(paths.DEVICE), opt=_needs(Permission.READ), sync_to_thread=True)
     def show_device(device_id: str) -> wire.DeviceDetail:
         """One device: its facts, what runs on it, what it owes."""
         one, owed = devices.detail(device_id)
         return views.device_detail(one, owed, interval_s=interval_s, now=clock())
 
-    @post(paths.APPROVE, opt=_needs(Permission.MANAGE_DEVICES), status_code=200, sync_to_thread=True)
+    @post(at(paths.APPROVE), opt=_needs(Permission.MANAGE_DEVICES), status_code=200, sync_to_thread=True)
     def approve_device(device_id: str, request: Caller) -> wire.DeviceSummary:
         """Let a pending device in."""
         return views.device(devices.admit(device_id, Event.APPROVE, request.user), interval_s=interval_s, now=clock())
 
-    @post(paths.REVOKE, opt=_needs(Permission.MANAGE_DEVICES), status_code=200, sync_to_thread=True)
+    @post(at(paths.REVOKE), opt=_needs(Permission.MANAGE_DEVICES), status_code=200, sync_to_thread=True)
     def revoke_device(device_id: str, request: Caller) -> wire.DeviceSummary:
         """Shut a device out for good."""
         return views.device(devices.admit(device_id, Event.REVOKE, request.user), interval_s=interval_s, now=clock())
 
-    @post(paths.ENROLMENT_KEYS, opt=_needs(Permission.ENROL), sync_to_thread=True)
+    @post(at(paths.ENROLMENT_KEYS), opt=_needs(Permission.ENROL), sync_to_thread=True)
     def create_key(data: wire.EnrolmentKeyRequest, request: Caller) -> wire.EnrolmentKeyCreated:
         """A key for new devices; shown once."""
         return devices.create_enrolment_key(data, request.user)
 
-    @get(paths.ENROLMENT_KEYS, opt=_needs(Permission.ENROL), sync_to_thread=True)
+    @get(at(paths.ENROLMENT_KEYS), opt=_needs(Permission.ENROL), sync_to_thread=True)
     def list_keys(after: str | None = None, limit: Limit = 100) -> Page[wire.EnrolmentKeySummary]:
         """Enrolment keys, without the keys themselves."""
         found, following = devices.enrolment_keys(after=after, limit=limit)
@@ -71,24 +71,24 @@ def device_routes(devices: Devices, settings: Settings, clock: Clock) -> list[HT
 def deployment_routes(deployments: Deployments) -> list[HTTPRouteHandler]:
     """Deployments and what each device owes them."""
 
-    @post(paths.DEPLOYMENTS, opt=_needs(Permission.DEPLOY), sync_to_thread=True)
+    @post(at(paths.DEPLOYMENTS), opt=_needs(Permission.DEPLOY), sync_to_thread=True)
     def create_deployment(data: wire.DeploymentRequest, request: Caller) -> wire.DeploymentCreated:
         """Start a deployment; its first wave is open when this answers."""
         made = deployments.create(data, request.user)
         return wire.DeploymentCreated(made.deployment_id, made.state.value)
 
-    @get(paths.DEPLOYMENTS, opt=_needs(Permission.READ), sync_to_thread=True)
+    @get(at(paths.DEPLOYMENTS), opt=_needs(Permission.READ), sync_to_thread=True)
     def list_deployments(after: str | None = None, limit: Limit = 100) -> Page[wire.DeploymentSummary]:
         """Deployments, the newest first."""
         found, following = deployments.page(before=after, limit=limit)
         return Page([views.deployment(one) for one in found], following)
 
-    @get(paths.DEPLOYMENT, opt=_needs(Permission.READ), sync_to_thread=True)
+    @get(at(paths.DEPLOYMENT), opt=_needs(Permission.READ), sync_to_thread=True)
     def show_deployment(deployment_id: str) -> wire.DeploymentDetail:
         """One deployment with its waves."""
         return views.deployment_detail(deployments.show(deployment_id))
 
-    @get(paths.ASSIGNMENTS, opt=_needs(Permission.READ), sync_to_thread=True)
+    @get(at(paths.ASSIGNMENTS), opt=_needs(Permission.READ), sync_to_thread=True)
     def list_assignments(
         deployment_id: str, after: str | None = None, limit: Limit = 100
     ) -> Page[wire.AssignmentReport]:
@@ -96,7 +96,7 @@ def deployment_routes(deployments: Deployments) -> list[HTTPRouteHandler]:
         found, following = deployments.assignments(deployment_id, after=after, limit=limit)
         return Page([views.assignment(one) for one in found], following)
 
-    @post(paths.ABORT, opt=_needs(Permission.DEPLOY), status_code=200, sync_to_thread=True)
+    @post(at(paths.ABORT), opt=_needs(Permission.DEPLOY), status_code=200, sync_to_thread=True)
     def abort_deployment(deployment_id: str, request: Caller) -> wire.DeploymentDetail:
         """Touch no further device."""
         return views.deployment_detail(deployments.abort(deployment_id, request.user))
@@ -107,7 +107,7 @@ def deployment_routes(deployments: Deployments) -> list[HTTPRouteHandler]:
 def health_routes() -> list[HTTPRouteHandler]:
     """For load balancers and people with curl."""
 
-    @get(paths.HEALTH, opt={OPT: Anybody()}, sync_to_thread=False)
+    @get(at(paths.HEALTH), opt={OPT: Anybody()}, sync_to_thread=False)
     def health() -> dict[str, str]:
         """Whether the process answers."""
         return {"status": "ok"}

@@ -1,6 +1,7 @@
-"""Who may call a route. Every route names one policy; a route without one refuses everybody."""
+"""Where a route is and who may call it. Every route names one policy; a route without one refuses everybody."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,6 +62,11 @@ class DevicesOr:
         if _present(token).startswith(API_TOKEN_PREFIX):
             return Operators(self.permission).admit(token, access)
         return Devices().admit(token, access)
+
+
+def at(template: str) -> str:
+    """A path of `kernex.wire.paths` as the framework writes it: every parameter is text."""
+    return re.sub(r"\{(\w+)\}", r"{\1:str}", template)
 
 
 def guard(access: Access) -> Guard:

@@ -20,13 +20,21 @@ from kernex.domain.errors import (
 )
 from kernex.server.access import NonceRequiredError, PendingApprovalError
 from kernex.server.devices import RegisteredAlreadyError
+from kernex.server.http.ranges import UnsatisfiableError
 from kernex.wire import problem as wire
 from kernex.wire.problem import Problem
 
 log = structlog.get_logger()
 
+
+class TooLargeError(RejectedError):
+    """A body over its cap."""
+
+
 #: From what the caller should do next to what HTTP calls it; the first match counts.
 STATUS: tuple[tuple[type[KernexError], HTTPStatus], ...] = (
+    (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (UnsatisfiableError, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
     (RejectedError, HTTPStatus.BAD_REQUEST),
     (UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
     (DeniedError, HTTPStatus.FORBIDDEN),
@@ -43,14 +51,8 @@ ERROR_CODES: tuple[tuple[type[KernexError], str], ...] = (
 PENDING_RETRY_S = 30
 
 
-class TooLargeError(RejectedError):
-    """A body over its cap."""
-
-
 def status_of(error: KernexError) -> HTTPStatus:
     """The status code of an error of ours."""
-    if isinstance(error, TooLargeError):
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
@@ -84,6 +86,8 @@ def _headers(error: KernexError) -> dict[str, str]:
         return {"Retry-After": str(int(error.retry_after_s))}
     if isinstance(error, PendingApprovalError):
         return {"Retry-After": str(PENDING_RETRY_S)}
+    if isinstance(error, UnsatisfiableError):
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, NonceRequiredError):
         return {wire.NONCE_HEADER: error.nonce, wire.ISSUER_HEADER: error.issuer}
     if isinstance(error, UnauthenticatedError):

@@ -9,7 +9,11 @@ _SINGLE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE)
 
 
 class UnsatisfiableError(RejectedError):
-    """416: the range lies outside."""
+    """The range lies outside what there is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"cannot send that range: there are {size} bytes")
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +42,5 @@ def wanted(size: int, etag: str, range_header: str | None, if_range: str | None)
     else:
         return whole
     if start >= size or (not first and int(last) == 0):
-        raise UnsatisfiableError(f"cannot send bytes {start}-: the bundle has {size} bytes")
+        raise UnsatisfiableError(size)
     return Part(start, end, partial=True)
