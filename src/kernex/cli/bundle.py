@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import App, Parameter
 
+from kernex.bundle.descriptor import FileEntry
 from kernex.cli import prefixes, publish, render
 from kernex.cli.client import ControlPlane
 from kernex.cli.options import HERE, Connection, Output
@@ -34,8 +36,11 @@ def build(
 ) -> None:
     """Pack a directory with a manifest.json as a bundle. The same files always give the same bytes."""
     built = publish.build(directory, to)
-    ref = built.manifest.ref
-    render.say(f"{ref}: {len(built.descriptor.files)} files, {render.size(built.archive_bytes)}, {built.digest.short}")
+    digest = built.descriptor.digest.short
+    size = render.size(built.archive_bytes)
+    render.say(f"{built.manifest.ref}: {len(built.descriptor.files)} files, {size}, digest {digest}")
+    if built.ignored:
+        render.say(f"left out: {', '.join(built.ignored)}")
     print(render.clean(to))
 
 
@@ -82,10 +87,10 @@ def show(
     """One bundle: its manifest and its files."""
     with connection.open() as control:
         found = find(control, bundle)
-        descriptor = control.descriptor(found.bundle_id)
+        descriptor = control.descriptor(found)
     if output != "table":
-        name = f"{found.name}=={found.version}"
-        render.one({"bundle": found, "descriptor": descriptor}, output, [], name)
+        both = {"bundle": found, "descriptor": msgspec.json.decode(descriptor.encode())}
+        render.one(both, output, [], f"{found.name}=={found.version}")
         return
     fields: list[tuple[str, object]] = [(column.title.capitalize(), column.cell(found)) for column in COLUMNS]
     fields[-2] = ("Digest", found.digest)
@@ -93,12 +98,12 @@ def show(
     render.out().print()
     render.out().print(render.document(found.manifest))
     render.out().print()
-    columns: list[Column[dict[str, object]]] = [
-        Column("file", lambda file: file["path"]),
-        Column("size", lambda file: render.size(int(str(file["size"])))),
-        Column("sha-256", lambda file: str(file["sha256"])[:16]),
+    columns: list[Column[FileEntry]] = [
+        Column("file", lambda file: file.path),
+        Column("size", lambda file: render.size(file.size)),
+        Column("sha-256", lambda file: file.sha256.short),
     ]
-    render.out().print(render.table(columns, descriptor["files"]))
+    render.out().print(render.table(columns, descriptor.files))
 
 
 def find(control: ControlPlane, text: str) -> BundleSummary:

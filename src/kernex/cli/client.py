@@ -14,7 +14,8 @@ import httpx2
 import msgspec
 
 from kernex import __version__
-from kernex.domain.bundle import BundleRef
+from kernex.bundle.descriptor import Descriptor
+from kernex.domain.bundle import BundleRef, Digest
 from kernex.domain.errors import (
     ConflictError,
     DeniedError,
@@ -45,7 +46,7 @@ from kernex.wire.problem import Problem
 T = TypeVar("T")
 
 PAGE_SIZE = 100  # items; a page of them stays far below the cap on an answer
-TIMEOUT = httpx2.Timeout(30.0, connect=10.0)  # seconds
+TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT = httpx2.Timeout(600.0, connect=10.0)  # seconds; the server checks a whole archive before it answers
 
 _ERRORS: dict[int, type[KernexError]] = {
@@ -61,13 +62,13 @@ _ERRORS: dict[int, type[KernexError]] = {
 class ControlPlane:
     """A connection to one control plane with one token. Close it, or use it as a context manager."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
         headers = {"User-Agent": f"kernex/{__version__}"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.url = url.rstrip("/")
         try:
-            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT)
+            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout_s)
         except (httpx2.InvalidURL, UnicodeEncodeError):
             raise RejectedError(f"cannot use the address {url!r} or its token: they are not ASCII text") from None
 
@@ -108,10 +109,10 @@ class ControlPlane:
         query: dict[str, str | None] = {"name": ref.name, "version": ref.version} if ref else {}
         return self._pages(paths.BUNDLES, BundleSummary, query)
 
-    def descriptor(self, bundle_id: str) -> dict[str, Any]:
-        """The canonical JSON that names every file of the bundle by hash."""
-        path = paths.DESCRIPTOR.format(bundle_id=_segment(bundle_id))
-        return _decode(self._call("GET", path, cap=limits.DESCRIPTOR_BYTES), dict[str, Any])
+    def descriptor(self, bundle: BundleSummary) -> Descriptor:
+        """What names every file of the bundle by hash; it is compared with the bundle's digest."""
+        path = paths.DESCRIPTOR.format(bundle_id=_segment(bundle.bundle_id))
+        return Descriptor.parse(self._call("GET", path, cap=limits.DESCRIPTOR_BYTES), Digest(bundle.digest))
 
     def deploy(self, request: DeploymentRequest) -> DeploymentCreated:
         return _decode(self._post(paths.DEPLOYMENTS, request), DeploymentCreated)

@@ -50,13 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CycloptsError:
         return ExitCode.USAGE
     try:
-        return int(command(*bound.args, **bound.kwargs) or ExitCode.OK)
+        code = int(command(*bound.args, **bound.kwargs) or ExitCode.OK)
+        sys.stdout.flush()
+        return code
     except KernexError as error:
         render.problem(error, bound.arguments.get("output", "table"))
         return code_of(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has seen enough. Nothing more is written, not even by the interpreter's last flush.
+        # Whoever read has seen enough. What the interpreter still flushes goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK

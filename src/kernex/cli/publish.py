@@ -13,8 +13,6 @@ from kernex.wire.operator import BundleUploaded
 
 def build(directory: Path, output: Path) -> Described:
     """Pack `directory` into the file `output`."""
-    if not directory.is_dir():
-        raise NotFoundError(f"cannot build {directory}: it is no directory; name the one that holds manifest.json")
     total = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
     with progress.bar(f"packing {directory}", total) as advance:
         return pack(directory, output, progress=advance)

@@ -157,7 +157,7 @@ def one(item: T, output: Format, fields: Sequence[tuple[str, object]], name: str
     if output == "table":
         grid = Table.grid(padding=(0, 2, 0, 0))
         for title, value in fields:
-            grid.add_row(Text(title, style="dim"), _cell(value))
+            grid.add_row(Text(short(title), style="dim"), _cell(value))
         out().print(grid)
     elif output == "name":
         print(clean(name))

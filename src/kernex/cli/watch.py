@@ -38,7 +38,12 @@ class Snapshot:
 
 
 def follow(
-    control: ControlPlane, deployment_id: str, *, timeout_s: float | None = None, poll_s: float = POLL_S
+    control: ControlPlane,
+    deployment_id: str,
+    *,
+    timeout_s: float | None = None,
+    poll_s: float = POLL_S,
+    outage_s: float = OUTAGE_S,
 ) -> Iterator[Snapshot]:
     """Snapshots until the deployment is settled; the last one is final. WaitTimeoutError after `timeout_s`.
 
@@ -50,7 +55,7 @@ def follow(
         try:
             snapshot = look(control, deployment_id)
         except UnavailableError:
-            if time.monotonic() - heard > OUTAGE_S:
+            if time.monotonic() - heard > outage_s:
                 raise
         else:
             heard = time.monotonic()
