@@ -41,8 +41,21 @@ def make_app() -> App:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, without the program's name, and return its exit code."""
     try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough. What the interpreter still flushes goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
         command, bound, _ = make_app().parse_args(
-            sys.argv[1:] if argv is None else argv,
+            argv,
             exit_on_error=False,
             error_console=render.err(),
             error_formatter=lambda error: render.mistake(str(error)),
@@ -50,15 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CycloptsError:
         return ExitCode.USAGE
     try:
-        code = int(command(*bound.args, **bound.kwargs) or ExitCode.OK)
-        sys.stdout.flush()
-        return code
+        return int(command(*bound.args, **bound.kwargs) or ExitCode.OK)
     except KernexError as error:
         render.problem(error, bound.arguments.get("output", "table"))
         return code_of(error)
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has seen enough. What the interpreter still flushes goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK

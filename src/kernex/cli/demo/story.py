@@ -45,7 +45,7 @@ class Told:
 
     def say(self, stage: Stage, *, seconds: float) -> None:
         """The facts at the end."""
-        measured = ", ".join(f"{version} {share:.0%}" for version, share in self.speech.items())
+        measured = ", ".join(f"{version} {percent(share)}" for version, share in self.speech.items())
         say(Text("\nWhat was really run", style="bold"))
         say(f"  processes   {stage.running}: 1 control plane, {stage.running - 1} agents, each supervising its release")
         say(f"  probes      {self.probes} on {DEVICES} devices, {self.inferences} inferences of the model in them")
@@ -57,6 +57,11 @@ class Told:
 def say(text: str | Text) -> None:
     """The story goes to stdout: it is what was asked for."""
     render.out().print(Text(text) if isinstance(text, str) else text)
+
+
+def percent(share: float) -> str:
+    """A share in hundredths."""
+    return f"{100 * share:.0f} %"
 
 
 def open_on(stage: Stage) -> None:
@@ -103,9 +108,9 @@ def _all_run(stage: Stage, release: Release, last: Snapshot) -> None:
     _must(last.detail.status == "completed", f"{release.ref} is deployed, not {last.detail.status}")
     _must(len(succeeded) == DEVICES, f"{release.ref} succeeds on all {DEVICES} devices, not on {len(succeeded)}")
     heard = min(one.metrics["speech"] for one in succeeded)
-    _must(heard >= NEEDED, f"the probes of {release.ref} hear speech, not {heard:.0%}")
+    _must(heard >= NEEDED, f"the probes of {release.ref} hear speech, not {percent(heard)}")
     _wait_until(lambda: _versions(stage) == [release.version] * DEVICES, f"all devices say that they run {release.ref}")
-    good = f"✔ {len(succeeded)}/{DEVICES} run {release.ref}; their probes measured {heard:.0%} speech\n"
+    good = f"✔ {len(succeeded)}/{DEVICES} run {release.ref}; their probes measured {percent(heard)} speech\n"
     say(Text(good, style="green"))
 
 
@@ -116,12 +121,17 @@ def _put_back(stage: Stage, last: Snapshot) -> None:
     _must([one.state for one in canaries] == [State.ROLLED_BACK], "the one canary is rolled back")
     canary = canaries[0]
     heard = canary.metrics["speech"]
-    _must(heard < NEEDED, f"the probe of {BAD.ref} hears nothing, not {heard:.0%} speech")
+    _must(heard < NEEDED, f"the probe of {BAD.ref} hears nothing, not {percent(heard)} speech")
     untouched = [one for one in others if one.state == State.CANCELLED and one.phase is None]
     _must(len(untouched) == DEVICES - 1, f"{DEVICES - 1} devices are not touched, not {len(untouched)}")
     _wait_until(lambda: _versions(stage) == [GOOD.version] * DEVICES, f"all devices say that they run {GOOD.ref}")
     name = stage.names[canary.device_id]
-    say(Text(f"✖ {name}: the probe measured {heard:.0%} speech (needs {NEEDED:.0%}); no error, no crash", style="red"))
+    say(
+        Text(
+            f"✖ {name}: the probe measured {percent(heard)} speech (needs {percent(NEEDED)}); no error, no crash",
+            style="red",
+        )
+    )
     say(f"↩ the canary {name} is back on {GOOD.version}, {_took(last, canary)} after the deployment began")
     say(f"✔ the deployment stopped ({last.detail.reason}); the other {len(untouched)} devices were not touched\n")
 
