@@ -1,0 +1,85 @@
+"""The one place where an agent is put together, and where signals reach it."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from kernex.agent import facts, settings
+from kernex.agent.agent import Agent
+from kernex.agent.apps import Apps
+from kernex.agent.control_plane import ControlPlane
+from kernex.agent.drivers.process import ProcessDriver
+from kernex.agent.identity import read_enrolment
+from kernex.agent.install.journal import Journal
+from kernex.agent.install.step import Workplace
+from kernex.agent.installed import Installed
+from kernex.agent.interrupt import Stop
+from kernex.agent.keys import Key
+from kernex.agent.scripts import Scripts
+from kernex.agent.state import StateDirectory
+from kernex.domain.errors import KernexError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def assembled(state: StateDirectory) -> Iterator[Agent]:
+    """The agent of an enrolled state directory, alone in it."""
+    state.prepare()
+    with state.lock():
+        values = settings.load(state.settings)
+        enrolment = read_enrolment(state)
+        control_plane = ControlPlane(enrolment.url, values)
+        control_plane.log_in_as(enrolment, partial(Key(state.key, state.mark).assert_identity, enrolment.device_id))
+        apps, scripts = Apps(state.apps), Scripts(values, state.mark)
+        driver = ProcessDriver(scripts, apps)
+        journal = Journal(state.journal)
+        try:
+            workplace = Workplace(
+                apps=apps,
+                downloads=state.downloads,
+                source=control_plane,
+                driver=driver,
+                scripts=scripts,
+                settings=values,
+                stop=Stop(),
+                facts=partial(facts.gather, state.root),
+            )
+            yield Agent(enrolment.device_id, control_plane, journal, workplace, Installed(apps, driver))
+        finally:
+            driver.close()
+            control_plane.close()
+            journal.close()
+
+
+def run(state: StateDirectory, *, once: bool) -> bool:
+    """Run until SIGTERM or SIGINT, or for one heartbeat. Whether all went well."""
+    with assembled(state) as agent:
+        well = threading.Event()
+        reader, writer = os.pipe()
+
+        def live() -> None:
+            try:
+                if once and not agent.run_once():
+                    return
+                if not once:
+                    agent.run()
+                well.set()
+            except (KernexError, OSError) as error:
+                log.error("%s", error)  # noqa: TRY400 - one line an event
+            finally:
+                os.write(writer, b".")
+
+        # The first thread does nothing but wait for signals: a handler may interrupt it anywhere.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os.write(writer, b"."))
+        thread = threading.Thread(target=live, name="agent")
+        thread.start()
+        os.read(reader, 1)
+        agent.quit()
+        thread.join()
+        return well.is_set()
