@@ -20,18 +20,18 @@ with progress.opened(Path(sys.argv[1]), "sending x") as file:
 
 
 def test_a_pipe_gets_a_line_every_tenth(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(bytes(100_000))
+    (tmp_path / "x").write_bytes(bytes(2_000_000))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "x")], capture_output=True, text=True, check=True
     )
     assert done.stdout == ""
     assert [line.split(",")[0] for line in done.stderr.splitlines()] == [
-        f"sending x {percent}% of 100.0 kB" for percent in range(10, 101, 10)
+        f"sending x {percent}% of 2.0 MB" for percent in range(10, 101, 10)
     ]
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(bytes(100_000))
+    (tmp_path / "x").write_bytes(bytes(2_000_000))
     ours, theirs = pty.openpty()
     subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "x")],
@@ -48,11 +48,12 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     assert "\n10%" not in seen
 
 
-def test_a_file_shorter_than_a_tenth_of_a_read_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_small_file_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"123")
     with progress.opened(tmp_path / "x", "sending x") as file:
-        assert file.read() == b"123"
-    assert capsys.readouterr().err.startswith("sending x 100% of 3 B")
+        assert file.read(2) + file.read() == b"123"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sending x 100% of 3 B")
 
 
 def test_nothing_to_do_divides_by_nothing(capsys: pytest.CaptureFixture[str]) -> None:

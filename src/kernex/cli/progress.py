@@ -18,6 +18,9 @@ from rich.progress import (
 from kernex.cli import render
 
 
+SMALL = 1_000_000  # bytes; what is smaller gets one line on a pipe, when it is done
+
+
 class Advance(Protocol):
     def __call__(self, count: int, /) -> None:
         """`count` more bytes are done."""
@@ -48,7 +51,7 @@ def _lines(what: str, total: int) -> Advance:
     def advance(count: int) -> None:
         nonlocal done, said
         done += count
-        tenths = 10 * done // total if total else 10
+        tenths = 10 * done // total if total >= SMALL else 10 * (done == total)
         if tenths > said:
             said = tenths
             rate = done / max(time.monotonic() - started, 1e-6)

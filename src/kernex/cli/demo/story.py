@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from kernex.cli import durations, publish, render, watch
+from kernex.bundle.build import build
+from kernex.cli import durations, render, watch
 from kernex.cli.demo.bundles import BAD, FIXED, GOOD, NAME, Release
 from kernex.cli.demo.stage import DEVICES, LABELS, Stage
 from kernex.cli.watch import Snapshot
@@ -93,7 +94,11 @@ def invite(stage: Stage) -> None:
 def _act(stage: Stage, release: Release, models: Mapping[str, Path], told: Told) -> Snapshot:
     """Build, push, deploy and watch one release."""
     directory = release.lay_out(models[release.model], stage.root / "bundles" / release.ref)
-    pushed = publish.push(stage.control, directory)
+    packed = directory.with_name(f"{release.ref}.tar.zst")
+    built = build(directory, packed)
+    with packed.open("rb") as file:
+        pushed = stage.control.upload(file, packed.name)
+    say(f"  pushed {release.ref}: {len(built.descriptor.files)} files, {render.size(built.archive_bytes)}")
     created = stage.control.deploy(
         DeploymentRequest(bundle_id=pushed.bundle_id, selector=SELECTOR, strategy=StrategyRequest(waves=list(WAVES)))
     )
