@@ -82,6 +82,17 @@ def test_the_clip_is_small_and_what_the_model_wants() -> None:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
 
 
+def test_an_installed_kernex_has_the_bundle_too(tmp_path: Path) -> None:
+    root = Path(models.__file__).parents[4]
+    build_wheel = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build_wheel, cwd=root, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    source = Path(models.__file__).parent
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("vad/manifest.json", "vad/speech.wav", "vad/probe.py", "vad/serve.py", "vad_fixed/vad.py"):
+            assert archive.read(f"kernex/cli/demo/{name}") == (source / name).read_bytes()
+
+
 def test_no_weights_lie_in_the_source() -> None:
     package = Path(models.__file__).parents[2]
     assert [path for path in package.rglob("*") if path.suffix in {".onnx", ".whl", ".jit", ".safetensors"}] == []

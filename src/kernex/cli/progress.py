@@ -17,7 +17,6 @@ from rich.progress import (
 
 from kernex.cli import render
 
-
 SMALL = 1_000_000  # bytes; what is smaller gets one line on a pipe, when it is done
 
 

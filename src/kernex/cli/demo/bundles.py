@@ -23,7 +23,8 @@ class Release:
 
     def lay_out(self, model: Path, directory: Path) -> Path:
         """Write the files of this release into a new `directory`."""
-        shutil.copytree(_SOURCE / "vad", directory, ignore=shutil.ignore_patterns("__pycache__"))
+        leave_out = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(_SOURCE / "vad", directory, ignore=leave_out, copy_function=shutil.copyfile)
         if self.context:
             shutil.copyfile(_SOURCE / "vad_fixed" / "vad.py", directory / "vad.py")
         shutil.copyfile(model, directory / "model.onnx")
