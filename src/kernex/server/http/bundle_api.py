@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
 from kernex.domain.role import Permission
@@ -40,17 +40,17 @@ def routes(bundles: Bundles, devices: Devices, blobs: Blobs, settings: Settings)
 
     @get(at(paths.BUNDLES), opt={OPT: Operators(Permission.READ)}, sync_to_thread=True)
     def list_bundles(
-        name: str | None = None,
-        version: str | None = None,
-        after: str | None = None,
-        limit: Annotated[int, Parameter(ge=1, le=limits.PAGE_ITEMS)] = 100,
+        name: FromQuery[str | None] = None,
+        version: FromQuery[str | None] = None,
+        after: FromQuery[str | None] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=limits.PAGE_ITEMS)] = 100,
     ) -> Page[wire.BundleSummary]:
         """Bundles, the newest first."""
         found, following = bundles.page(name=name, version=version, before=cursor(after) or None, limit=limit)
         return Page([views.bundle(one) for one in found], following)
 
     @route(at(paths.BUNDLE), http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=_READERS, media_type=_BYTES)
-    async def download(bundle_id: str, request: Reader) -> Response[Any]:
+    async def download(bundle_id: FromPath[str], request: Reader) -> Response[Any]:
         """The archive, whole or one range of it."""
         found = await asyncio.to_thread(_open, bundles, devices, bundle_id, request.user)
         etag = f'"{found.checksum_sha256}"'
@@ -66,12 +66,12 @@ def routes(bundles: Bundles, devices: Devices, blobs: Blobs, settings: Settings)
             headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{found.size_bytes}"
         status = 206 if part.partial else 200
         if request.method == HttpMethod.HEAD:
-            return Response(None, status_code=status, headers=headers, media_type=_BYTES)
+            return Response(b"", status_code=status, headers=headers, media_type=_BYTES)
         content = blobs.stream(found.checksum_sha256, part.start, part.end)
         return Stream(content, status_code=status, headers=headers, media_type=_BYTES)
 
     @get(at(paths.DESCRIPTOR), opt=_READERS, media_type="application/json", sync_to_thread=True)
-    def descriptor(bundle_id: str, request: Reader) -> bytes:
+    def descriptor(bundle_id: FromPath[str], request: Reader) -> bytes:
         """The canonical descriptor: the bytes whose SHA-256 is the bundle's digest."""
         return bundles.descriptor(_open(bundles, devices, bundle_id, request.user))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody
 
 from kernex.domain import report
 from kernex.domain.errors import DeniedError, RejectedError
@@ -24,7 +25,7 @@ def routes(access: Access, devices: DeviceCases, heartbeats: Heartbeats, token_s
     """The device's routes over these use cases."""
 
     @post(at(paths.REGISTER), opt={OPT: Anybody()}, sync_to_thread=True, request_max_body_size=limits.HEARTBEAT_BYTES)
-    def register(data: Registration) -> Registered:
+    def register(data: JSONBody[Registration]) -> Registered:
         """Register a device by its public key. Without a proof: 401 with a nonce to sign."""
         return devices.register(data)
 
@@ -46,7 +47,9 @@ def routes(access: Access, devices: DeviceCases, heartbeats: Heartbeats, token_s
         return Response(AccessToken(access_token, token_s), headers={"Cache-Control": "no-store"})
 
     @post(at(paths.RESULT), opt={OPT: Devices()}, status_code=200, request_max_body_size=limits.HEARTBEAT_BYTES)
-    async def result(deployment_id: str, data: Result, request: Request[DeviceIdentity, Any, Any]) -> ResultAccepted:
+    async def result(
+        deployment_id: FromPath[str], data: JSONBody[Result], request: Request[DeviceIdentity, Any, Any]
+    ) -> ResultAccepted:
         """An outcome, at once instead of with the next heartbeat. Durable when answered."""
         if data.device_id != request.user.device_id:
             raise DeniedError("cannot report for another device: the access token is not its own")
