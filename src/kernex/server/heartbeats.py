@@ -54,6 +54,7 @@ class Heartbeats:
         self._arrived = asyncio.Event()
         self._parked: set[_Beat] = set()
         self._seen: dict[int, Seen] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heartbeats")
 
     async def submit(self, device: DeviceIdentity, heartbeat: Heartbeat, wait_s: float = 0.0) -> HeartbeatReply:
@@ -62,9 +63,8 @@ class Heartbeats:
             check_metadata("facts", heartbeat.facts)
         reports = [Reported.of(one) for one in heartbeat.installs or []]
         at_work = frozenset(one.deployment_id for one in reports)
-        commands = await self._answered(_Beat(device, reports, heartbeat=heartbeat, at_work=at_work))
-        if not commands and wait_s > 0:
-            commands = await self._wait(_Beat(device, [], at_work=at_work), wait_s)
+        beat = _Beat(device, reports, heartbeat=heartbeat, at_work=at_work)
+        commands = await (self._answered(beat) if wait_s <= 0 else self._waited(beat, wait_s))
         return HeartbeatReply(commands, self._settings.heartbeat_interval_s, self._settings.long_poll_s)
 
     async def report(self, device: DeviceIdentity, reported: Reported) -> None:
@@ -73,13 +73,18 @@ class Heartbeats:
         await self._answered(_Beat(device, [reported], explicit=True))
 
     def release(self) -> None:
-        """Answer every parked device now, with nothing to do."""
+        """Answer every parked device now, with nothing to do. Any thread or signal handler may ask."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
         for beat in self._parked:
             if not beat.done.done():
                 beat.done.set_result([])
 
     async def run(self) -> None:
         """Work until cancelled; then write what was kept back."""
+        self._loop = asyncio.get_running_loop()
         tasks = [self._drain(), self._write_behind(), self._look_at_parked()]
         try:
             async with asyncio.TaskGroup() as group:
@@ -96,14 +101,18 @@ class Heartbeats:
         self._arrived.set()
         return await beat.done
 
-    async def _wait(self, beat: _Beat, wait_s: float) -> list[Command]:
-        self._parked.add(beat)
+    async def _waited(self, beat: _Beat, wait_s: float) -> list[Command]:
+        """The answer to `beat`, or the first command after it. What will wait is parked before `beat` is
+        answered, so that nothing that happens in between is missed."""
+        parked = _Beat(beat.device, [], at_work=beat.at_work)
+        self._parked.add(parked)
         try:
-            return await asyncio.wait_for(asyncio.shield(beat.done), wait_s)
+            return await self._answered(beat) or await asyncio.wait_for(parked.done, wait_s)
         except TimeoutError:
             return []
         finally:
-            self._parked.discard(beat)
+            self._parked.discard(parked)
+            parked.done.cancel()
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()

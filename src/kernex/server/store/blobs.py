@@ -1,7 +1,4 @@
-"""Bytes by hash: written once, never changed, on a disk or in an object store.
-
-Only create-if-absent is asked of the store, which every S3 has; every pointer that changes is in SQL.
-"""
+"""Bytes by hash, on a disk or in an object store. Every pointer that changes is in SQL."""
 
 import os
 from collections.abc import AsyncIterator
@@ -10,8 +7,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.exceptions import NotFoundError as _Missing
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from kernex import durable
@@ -36,21 +32,26 @@ class Blobs:
             raise RejectedError(f"cannot use the store {url}: {error}") from error
 
     def put(self, sha256: str, source: Path | bytes) -> None:
-        """Store bytes under their hash, durably; that they are there already is fine."""
+        """Store bytes under their hash, durably; that they are there already is fine.
+
+        In parts: a put in one piece would hold the whole file in memory. Two writers of one hash write
+        the same bytes, so whoever is last changes nothing.
+        """
+        key = _key(sha256)
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
-            obstore.put(self._store, _key(sha256), source, mode="create")
-        except AlreadyExistsError:
-            return
+            if self._size(key) != size:
+                obstore.put(self._store, key, source, use_multipart=True, max_concurrency=2)
         except BaseError as error:
             raise UnavailableError(f"cannot write to the bundle store: {error}") from error
         if self._root is not None:
-            _sync(self._root / _key(sha256))
+            _sync(self._root / key)
 
     def get(self, sha256: str) -> bytes:
         """A small blob, whole."""
         try:
             return bytes(obstore.get(self._store, _key(sha256)).bytes())
-        except (_Missing, FileNotFoundError):
+        except FileNotFoundError:
             raise NotFoundError(f"cannot find the bytes {sha256}: they are not in the bundle store") from None
         except BaseError as error:
             raise UnavailableError(f"cannot read from the bundle store: {error}") from error
@@ -65,6 +66,12 @@ class Blobs:
                 raise UnavailableError(f"cannot read from the bundle store: {error}") from error
             yield bytes(piece)
             start = stop
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return obstore.head(self._store, key)["size"]
+        except FileNotFoundError:
+            return None
 
 
 def _key(sha256: str) -> str:
