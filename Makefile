@@ -51,12 +51,14 @@ lock: $(READY) ## Resolve the requirements anew, after a change of pyproject.tom
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
-# Once, or again when its Python is gone. For another Python: rm -r .venv
-$(BIN)/python:
+# Once, or anew when its Python is gone. For another Python: rm -r .venv
+.PHONY: anew
+anew:
+$(VENV)/pyvenv.cfg: $(shell test -x $(BIN)/python || echo anew)
 	PYTHON='$(PYTHON)' scripts/make-venv $(VENV)
 
 # Again when the locks change. The dependencies come first and by hash; Kernex itself is linked.
-$(READY): requirements/dev.txt pyproject.toml | $(BIN)/python
+$(READY): requirements/dev.txt pyproject.toml $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
