@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from kernex.cli import render
+from kernex.domain.errors import NotFoundError
 
 SMALL = 1_000_000  # bytes; what is smaller gets one line on a pipe, when it is done
 
@@ -62,7 +63,11 @@ def _lines(what: str, total: int) -> Advance:
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[BinaryIO]:
     """A file that shows its progress while it is read."""
-    with path.open("rb") as file, bar(what, path.stat().st_size) as advance:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise NotFoundError(f"cannot read {path}: {error.strerror}") from None
+    with file, bar(what, path.stat().st_size) as advance:
         yield cast("BinaryIO", _Watched(file, advance))
 
 

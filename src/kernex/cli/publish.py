@@ -7,7 +7,6 @@ from kernex.bundle.archive import Described
 from kernex.bundle.build import build as pack
 from kernex.cli import progress
 from kernex.cli.client import ControlPlane
-from kernex.domain.errors import NotFoundError
 from kernex.wire.operator import BundleUploaded
 
 
@@ -25,8 +24,6 @@ def push(control: ControlPlane, path: Path) -> BundleUploaded:
             packed = Path(scratch, "bundle.tar.zst")
             build(path, packed)
             return _send(control, packed, f"sending {path}")
-    if not path.is_file():
-        raise NotFoundError(f"cannot push {path}: there is no such file or directory")
     return _send(control, path, f"sending {path}")
 
 

@@ -17,6 +17,7 @@ from kernex.wire.operator import EnrolmentKeyRequest
 DEVICES = 8
 LABELS = {"site": "demo"}
 HEARTBEAT_S = 1
+LONG_POLL_S = 2  # a device that has something to tell waits for no longer
 READY_S = 60.0  # for the control plane to answer
 STOP_S = 20.0  # from SIGTERM to SIGKILL
 KEY_S = 3600  # the enrolment key lives so long
@@ -30,7 +31,7 @@ class Stage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.names: dict[str, str] = {}  # device id -> name
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._libc = CDLL(None)
 
     def __enter__(self) -> Self:
@@ -49,12 +50,22 @@ class Stage:
     @property
     def running(self) -> int:
         """How many of the processes run, counted."""
-        return sum(process.poll() is None for process in self._processes)
+        return sum(process.poll() is None for process in self._processes.values())
+
+    def check(self) -> None:
+        """UnavailableError with its last words where a process ended by itself."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                lines = self._log(name).read_text(errors="replace").strip().splitlines()
+                ended = UnavailableError(f"cannot go on: {name} ended: {lines[-1] if lines else 'it wrote no log'}")
+                ended.add_note("kernex demo --data-dir D keeps every log, in D")
+                raise ended
 
     def stop(self) -> None:
         """The agents first, which stop what they supervise; then the control plane. A second Ctrl-C changes nothing."""
         ignored = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        for group in (self._processes[1:], self._processes[:1]):
+        processes = list(self._processes.values())
+        for group in (processes[1:], processes[:1]):
             for process in group:
                 process.terminate()
             ends = time.monotonic() + STOP_S
@@ -76,13 +87,14 @@ class Stage:
         self.token = made.strip()
         self._start(
             "control-plane", "kernex.server", "run", "--data-dir", str(data), "--host", host, "--port", port,
-            "--heartbeat-interval", str(HEARTBEAT_S),
+            "--heartbeat-interval", str(HEARTBEAT_S), "--long-poll", str(LONG_POLL_S),
         )  # fmt: skip
         self.control = ControlPlane(self.url, self.token)
         ends = time.monotonic() + READY_S
         while not self.control.healthy():
-            if self.running == 0 or time.monotonic() > ends:
-                raise UnavailableError(f"cannot start the control plane: {self._last_words('control-plane')}")
+            self.check()
+            if time.monotonic() > ends:
+                raise UnavailableError(f"cannot start the control plane: it does not answer within {READY_S:.0f} s")
             time.sleep(0.05)
 
     def _enrol_devices(self) -> None:
@@ -108,7 +120,7 @@ class Stage:
                 start_new_session=True,  # Ctrl-C is for the demo, which stops them in order
                 preexec_fn=self._die_with_me,  # noqa: PLW1509 - no threads here yet
             )
-        self._processes.append(process)
+        self._processes[name] = process
 
     def _die_with_me(self) -> None:
         """In the child: should the demo be killed, be told to end as well."""
@@ -126,10 +138,6 @@ class Stage:
 
     def _log(self, name: str) -> Path:
         return self.root / f"{name}.log"
-
-    def _last_words(self, name: str) -> str:
-        lines = self._log(name).read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it wrote no log"
 
 
 def _environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The story, in three deployments, and what must be true after each. What is not true is said, as an error."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +80,7 @@ def tell(stage: Stage, models: Mapping[str, Path]) -> Told:
     _put_back(stage, _act(stage, BAD, models, told))
     say(_title(FIXED, "the wrapper now hands the model the 64 samples of context that it wants"))
     _all_run(stage, FIXED, _act(stage, FIXED, models, told))
+    _must(stage.running == DEVICES + 1, f"all {DEVICES + 1} processes still run, not {stage.running}")
     return told
 
 
@@ -103,9 +104,16 @@ def _act(stage: Stage, release: Release, models: Mapping[str, Path], told: Told)
         DeploymentRequest(bundle_id=pushed.bundle_id, selector=SELECTOR, strategy=StrategyRequest(waves=list(WAVES)))
     )
     snapshots = watch.follow(stage.control, created.deployment_id, timeout_s=TIMEOUT_S, poll_s=POLL_S)
-    last = watch.show(render.out(), snapshots, stage.names, transient=True)
+    last = watch.show(render.out(), _checked(stage, snapshots), stage.names, transient=True)
     told.count(release, last)
     return last
+
+
+def _checked(stage: Stage, snapshots: Iterator[Snapshot]) -> Iterator[Snapshot]:
+    """The same, as long as everybody plays."""
+    for snapshot in snapshots:
+        stage.check()
+        yield snapshot
 
 
 def _all_run(stage: Stage, release: Release, last: Snapshot) -> None:
@@ -169,4 +177,6 @@ def _wait_until(holds: Callable[[], bool], what: str) -> None:
 
 def _must(holds: bool, what: str) -> None:
     if not holds:
-        raise AnotherStoryError(f"cannot tell the story: it needs that {what}")
+        another = AnotherStoryError(f"cannot tell the story: it needs that {what}")
+        another.add_note("kernex demo --data-dir D keeps every log, in D")
+        raise another
