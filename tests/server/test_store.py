@@ -9,7 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from tests.server.rows import add_bundle, add_deployment, add_device
 
 from kernex.domain import deployment as deployment_domain
@@ -213,6 +213,27 @@ def test_what_is_not_reported_keeps_its_value(database: Database) -> None:
         [stored] = deployments.assignment_page(connection, one, after=0, limit=10)
         assert stored.error_message == "a 'quoted' \\ reason"
         assert stored.metrics == {"speech": 0.25}
+
+
+def test_what_a_heartbeat_reads_begins_with_the_batch_and_never_walks_a_table(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'kernex.db'}")
+    database.migrate()
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(
+        database.engine, "before_cursor_execute", lambda _c, _cur, sql, values, *_: asked.append((sql, values))
+    )
+    with database.read() as connection:
+        heartbeats.accepted(connection, [1])
+        heartbeats.standing(connection, [1])
+        heartbeats.reported(connection, [(1, "x")])
+    reads = [(sql, values) for sql, values in asked if sql.startswith("SELECT")]
+    assert len(reads) == 3
+    with database.read() as connection:
+        for sql, values in reads:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+            assert plan[0].startswith("SCAN json_each"), plan
+            assert all(step.startswith("SEARCH") for step in plan[1:]), plan
+    database.close()
 
 
 def test_only_accepted_devices_are_answered(database: Database) -> None:

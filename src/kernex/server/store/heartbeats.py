@@ -1,4 +1,8 @@
-"""What heartbeats read and write, for many devices in one statement each."""
+"""What heartbeats read and write, for many devices in one statement each.
+
+CROSS JOIN is written where SQLite must begin with the batch: with JOIN its planner, which cannot know
+how few rows the JSON holds, may walk all devices instead.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +81,7 @@ def accepted(connection: Connection, devices: Sequence[int]) -> dict[int, Said]:
     found = batch.run(
         connection,
         "SELECT device.id, device.facts, device.apps, device.agent_version "  # noqa: S608 - names are ours
-        f"FROM {source} AS beat JOIN device ON device.id = beat.id WHERE device.state = :accepted",
+        f"FROM {source} AS beat CROSS JOIN device WHERE device.id = beat.id AND device.state = :accepted",
         [(row,) for row in devices],
         accepted=Admission.ACCEPTED.value,
     )
@@ -90,8 +94,8 @@ def standing(connection: Connection, devices: Sequence[int]) -> list[Assigned]:
     found = batch.run(
         connection,
         f"SELECT {_COLUMNS} FROM {source} AS beat "  # noqa: S608 - names are ours
-        f"JOIN assignment a ON a.device = beat.id AND a.state IN ({_STATES}) {_JOINS} "
-        "WHERE a.state = 'cancelling' OR (d.state = 'running' AND a.wave <= d.open_waves)",
+        f"CROSS JOIN assignment a {_JOINS} WHERE a.device = beat.id AND a.state IN ({_STATES}) "
+        "AND (a.state = 'cancelling' OR (d.state = 'running' AND a.wave <= d.open_waves))",
         [(row,) for row in devices],
     )
     return [_assigned(row) for row in found]
