@@ -54,6 +54,22 @@ def test_the_file_is_synced_before_it_gets_its_name_and_the_directory_after(tmp_
     assert calls == ["unlink", "open", "fsync", "replace", "open", "fsync"]
 
 
+def test_all_bytes_are_in_the_file_when_it_is_synced(tmp_path: Path) -> None:
+    """Bytes that were still in a buffer of the program would be synced by nobody."""
+    sizes: list[int] = []
+
+    def watch(frame: FrameType, event: str, called: object) -> None:
+        if event == "c_call" and called is os.fsync:
+            sizes.extend(path.stat().st_size for path in temporaries(tmp_path))
+
+    sys.setprofile(watch)
+    try:
+        durable.write(tmp_path / "file", b"a few bytes")
+    finally:
+        sys.setprofile(None)
+    assert sizes == [len(b"a few bytes")]
+
+
 def test_a_link_is_swapped_by_one_rename_that_is_synced(tmp_path: Path) -> None:
     calls = system_calls(lambda: durable.point(tmp_path / "current", "releases/a"))
     assert calls == ["unlink", "symlink", "replace", "open", "fsync"]
