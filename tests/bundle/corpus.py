@@ -282,6 +282,7 @@ HEADERS: Hostile = {
     "pax_length_0": (lambda: raw(extension(b"x", b"0 path=b\n"), head()), "damaged"),
     "pax_length_too_small": (lambda: raw(extension(b"x", b"3 path=b\n"), head()), "damaged"),
     "pax_length_too_large": (lambda: raw(extension(b"x", b"99 path=b\n"), head()), "damaged"),
+    "pax_without_newline": (lambda: raw(extension(b"x", b"9 path=bc"), head()), "damaged"),
     "pax_zeros": (lambda: raw(extension(b"x", record("path", "b") + b"\0" * 9), head()), "damaged"),
     "pax_key_not_utf8": (lambda: raw(extension(b"x", b"8 \xff=b\n\n"), head()), "damaged|not UTF-8"),
     "cve_2024_6232": (lambda: raw(extension(b"x", b"1" * 8192), head()), "damaged"),

@@ -120,6 +120,8 @@ def _file(name: str, content: str = "x") -> Callable[[Path], object]:
         (_link("/etc/passwd"), "absolute"),
         (_link("../victim"), "outside of the bundle"),
         (_link("latest"), "another link"),
+        (_link("l"), "another link"),
+        (_file("manifest.json", " " * (2**20 + 1)), "larger than 1048576 bytes"),
         (_file("A.onnx"), "only in case"),
         (_file("a\nb"), "control character"),
         (_file("a\\b"), "backslash"),

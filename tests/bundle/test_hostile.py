@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.bundle.corpus import END, GOOD, HOSTILE, file, head, packed, raw, zst
+from tests.bundle.corpus import END, GOOD, HOSTILE, file, head, link, packed, raw, zst
 
 from kernex.bundle.archive import describe, unpack
 from kernex.bundle.descriptor import LinkEntry
@@ -79,6 +79,8 @@ def test_the_frame_of_the_corpus_is_a_good_archive(tmp_path: Path) -> None:
         (Limits(members=2), "more than 2 headers"),
         (Limits(members=6), "more than 6 names"),
         (Limits(names_bytes=13), "names take more than 13 bytes"),
+        (Limits(names_bytes=45), "names take more than 45 bytes"),
+        (Limits(window_bytes=1024), "damaged .*too much memory"),
         (Limits(descriptor_bytes=100), "descriptor is larger than 100 bytes"),
         (Limits(manifest_bytes=10), r"manifest.json is larger than 10 bytes"),
         (Limits(ratio_free_bytes=1000, ratio=2), "more than 2 times its size"),
@@ -86,7 +88,7 @@ def test_the_frame_of_the_corpus_is_a_good_archive(tmp_path: Path) -> None:
 )
 def test_every_limit_holds(limits: Limits, words: str, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
-    archive.write_bytes(packed(file("a", b"a" * 100), file("1/2/3/4/b", b"b" * 100)))
+    archive.write_bytes(packed(file("a", b"a" * 100), file("1/2/3/4/b", b"b" * 100), link("l", "t" * 9)))
     describe(archive)
     with pytest.raises(RejectedError, match=words):
         describe(archive, limits=limits)
@@ -103,6 +105,13 @@ def test_an_unpacked_file_cannot_replace_one_that_somebody_put_there(place: Path
             target.link("d/link", "keep")
     assert everything_but(place)[str(place.parent / "victim" / "keep")] == "untouched"
     assert sorted(path.name for path in (place.parent / "victim").iterdir()) == ["keep"]
+
+
+def test_content_that_nobody_reads_is_passed_over(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(packed(file("a", b"a" * 10_000), file("b", b"b" * 512), file("c")))
+    with opened(archive, LIMITS) as stream:
+        assert [member.path for member in members(stream, LIMITS)] == ["manifest.json", "a", "b", "c"]
 
 
 MEASURE = """
@@ -133,9 +142,13 @@ def test_a_large_file_passes_through_little_memory(place: Path) -> None:
 
 def test_what_changed_since_it_was_described_is_found_while_it_is_unpacked(place: Path) -> None:
     archive = place.parent / "archive"
-    archive.write_bytes(packed(file("a", b"good")))
+    archive.write_bytes(packed(file("a", b"good"), link("l", "a")))
     expected = describe(archive).descriptor
     for changed, words in (
+        (packed(file("a", b"good"), link("l", "b")), "l links to b instead of a"),
+        (packed(file("a", b"good"), file("l")), "l is a file instead of a link"),
+        (packed(file("a", b"good")), "l is missing"),
+        (packed(file("a", b"good"), link("l", "a"), link("m", "a")), "m is not named by the descriptor"),
         (packed(file("a", b"evil")), "a has other content: expected [0-9a-f]{12}…, found [0-9a-f]{12}…"),
         (packed(file("a", b"longer")), "a has 6 bytes instead of 4"),
         (packed(file("a", b"good", mode=0o755)), "a has mode 0755 instead of 0644"),

@@ -13,7 +13,7 @@ from kernex.bundle.archive import Described
 from kernex.bundle.build import build
 from kernex.bundle.verify import VerifiedBundle, check_release, open_verified
 from kernex.domain.bundle import Digest
-from kernex.domain.errors import ConflictError, RejectedError, UnavailableError
+from kernex.domain.errors import ConflictError, NotFoundError, RejectedError, UnavailableError
 
 OTHER = Digest("0" * 64)
 
@@ -123,6 +123,15 @@ def test_only_an_empty_directory_is_unpacked_into(sent: Sent, release: Path, tmp
     (tmp_path / "link").symlink_to(release)
     with pytest.raises(UnavailableError, match="cannot write"):
         sent.open().unpack(tmp_path / "link")
+
+
+def test_an_archive_that_is_gone_is_said_to_be_missing(sent: Sent) -> None:
+    bundle = sent.open()
+    sent.archive.unlink()
+    with pytest.raises(NotFoundError, match="there is no such file"):
+        sent.open()
+    with pytest.raises(NotFoundError, match="there is no such file"):
+        bundle.unpack(sent.archive.parent / "bundle" / "bin")
 
 
 def test_nobody_else_makes_a_verified_bundle(sent: Sent) -> None:

@@ -18,12 +18,13 @@ zstd; the descriptor depends on no version of anything.
 
 ::
 
-    verify    build                what others call
-      archive                      describe · unpack
-        reader                     the rules, applied member by member
-        tar · descriptor           headers · canonical JSON
-          streams · names · manifest · target
-            limits
+    verify · build           what others call, with
+    archive                  describe · unpack
+    reader · target          the rules, member by member · the only writer
+    tar                      headers
+    descriptor · streams     canonical JSON · zstd and gzip
+    manifest · names         what may be said · what things may be called
+    limits
 
 `tarfile` writes archives here and never reads them (`kernex.bundle.tar` says why).
 """

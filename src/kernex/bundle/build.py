@@ -42,7 +42,7 @@ def build(directory: Path, output: Path, *, limits: Limits = LIMITS, progress: P
     temporary = output.with_name(f".{output.name}.new")
     try:
         temporary.unlink(missing_ok=True)
-        found = _survey(directory, limits, {output.resolve()})
+        found = _survey(directory, limits, output)
         _pack(directory, found, temporary, progress)
         described = describe(temporary, limits=limits)
         durable.rename(temporary, output)
@@ -53,11 +53,12 @@ def build(directory: Path, output: Path, *, limits: Limits = LIMITS, progress: P
     return replace(described, ignored=tuple(found.ignored))
 
 
-def _survey(directory: Path, limits: Limits, own: set[Path]) -> _Found:
+def _survey(directory: Path, limits: Limits, output: Path) -> _Found:
     """Every file and link below `directory`, judged by the rules of the archive before anything is packed."""
     found, tree = _Found(), Tree(limits)
+    top, own = directory.resolve(), output.parent.resolve() / output.name
     for path, entry in _walk(directory, ""):
-        if entry.name in LEFT_OUT or Path(entry.path).resolve() in own:
+        if entry.name in LEFT_OUT or top / path == own:
             found.ignored.append(path)
         elif entry.is_symlink():
             tree.add_link(path, os.readlink(entry.path))  # noqa: PTH115 - the text, which Path would tidy
@@ -70,7 +71,8 @@ def _survey(directory: Path, limits: Limits, own: set[Path]) -> _Found:
     tree.settle()
     if MANIFEST not in found.files:
         raise RejectedError(f"cannot build {directory}: it has no {MANIFEST} at its top")
-    manifests.read((directory / MANIFEST).read_bytes(), limits=limits)
+    with (directory / MANIFEST).open("rb") as manifest:
+        manifests.read(manifest.read(limits.manifest_bytes + 1), limits=limits)
     return found
 
 
@@ -84,14 +86,14 @@ def _walk(directory: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]
 
 
 def _pack(directory: Path, found: _Found, output: Path, progress: Progress | None) -> None:
-    first = sorted(found.files, key=lambda path: (path != MANIFEST, path))  # readers meet the manifest at once
+    ordered = sorted(found.files, key=lambda path: (path != MANIFEST, path))  # readers meet the manifest at once
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     with output.open("xb") as file:
         with (
             compressor.stream_writer(file, closefd=False) as compressed,
             tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
         ):
-            for path in first:
+            for path in ordered:
                 with open(os.open(directory / path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as content:  # noqa: PTH123
                     tar.addfile(_header(path, content), cast("BinaryIO", _Content(path, content, progress)))
             for path in sorted(found.links):

@@ -17,7 +17,7 @@ from kernex.bundle.descriptor import (
 )
 from kernex.bundle.limits import LIMITS, Limits
 from kernex.domain.bundle import Digest
-from kernex.domain.errors import RejectedError
+from kernex.domain.errors import NotFoundError, RejectedError
 from kernex.domain.manifest import Manifest
 
 _MADE_HERE = object()
@@ -60,11 +60,9 @@ def open_verified(
     Nothing parses the archive before its size and SHA-256 are right.
     """
     expected = Descriptor.parse(descriptor, digest, limits=limits)
-    with archive.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size != archive_bytes:
-            raise RejectedError(f"cannot use the archive of {expected.ref}: it has {size} bytes, not {archive_bytes}")
-        found = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+    size, found = _measured(archive)
+    if size != archive_bytes:
+        raise RejectedError(f"cannot use the archive of {expected.ref}: it has {size} bytes, not {archive_bytes}")
     if found != archive_sha256:
         raise RejectedError(
             f"cannot use the archive of {expected.ref}: its SHA-256 is {found.short}…, not {archive_sha256.short}…"
@@ -74,6 +72,14 @@ def open_verified(
     if reasons:
         raise RejectedError(f"cannot use the archive of {expected.ref}: {reasons[0]}")
     return VerifiedBundle(_MADE_HERE, archive, expected, described.manifest, limits)
+
+
+def _measured(archive: Path) -> tuple[int, Digest]:
+    try:
+        with archive.open("rb") as file:
+            return os.fstat(file.fileno()).st_size, Digest(hashlib.file_digest(file, "sha256").hexdigest())
+    except FileNotFoundError:
+        raise NotFoundError(f"cannot read {archive}: there is no such file") from None
 
 
 def check_release(directory: Path, descriptor: Descriptor) -> list[str]:
