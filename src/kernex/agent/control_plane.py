@@ -238,9 +238,10 @@ class ControlPlane:
             if answer.status != 401 or answer.problem.error != problem.USE_NONCE:
                 break
         if answer.status == 403 and answer.problem.error == problem.PENDING_APPROVAL:
+            asked_s = _retry_after(answer)
             raise UnavailableError(
                 f"cannot log in yet: an operator has to run: kernex device approve {me.device_id}",
-                retry_after_s=_retry_after(answer) or _PENDING_RETRY_S,
+                retry_after_s=_PENDING_RETRY_S if asked_s is None else asked_s,
             )
         return _decode("log in", _checked("log in", answer), AccessToken)
 
@@ -399,6 +400,7 @@ def _read(response: http.client.HTTPResponse, cap: int, deadline: float) -> byte
             raise UnavailableError("cannot wait longer for the answer: it comes too slowly")
     if response.length:
         raise UnavailableError(f"cannot use the answer: it ended {response.length} bytes early")
+    response.close()  # all of it was read: the connection is free for the next exchange
     return bytes(body)
 
 

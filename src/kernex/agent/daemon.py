@@ -74,12 +74,17 @@ def run(state: StateDirectory, *, once: bool) -> bool:
             finally:
                 os.write(writer, b".")
 
-        # The first thread does nothing but wait for signals: a handler may interrupt it anywhere.
+        # The first thread does nothing but wait for signals. The kernel may hand one to any thread (to the one
+        # that starts a process, as it unblocks signals), and then this read is not interrupted: so the
+        # interpreter's own C handler writes to the pipe, in whatever thread it runs.
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: os.write(writer, b"."))
+            signal.signal(number, lambda *_: None)
         thread = threading.Thread(target=live, name="agent")
         thread.start()
         os.read(reader, 1)
+        signal.set_wakeup_fd(-1)
         agent.quit()
         thread.join()
         return well.is_set()

@@ -46,7 +46,7 @@ class Installed:
         health = self._driver.state(app.name)
         if self._not_startable.get(app.name) == digest:
             health = Health(Condition.FAILING, health.restarts)
-        return AppReport(app.name, self._version(app, digest), digest, health.condition, health.restarts)
+        return AppReport(app.name, self._version(app, digest), str(digest), health.condition, health.restarts)
 
     def _version(self, app: App, digest: Digest) -> str:
         """Read once: what lies under a digest does not change."""

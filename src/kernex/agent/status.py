@@ -65,12 +65,13 @@ def text(status: Status) -> str:
 def _apps(state: StateDirectory) -> list[AppStatus]:
     found = []
     for app in Apps(state.apps):
-        if digest := app.current:
+        digest, previous = app.current, app.previous
+        if digest:
             try:
                 version = Release.read(app, digest).manifest.version
             except KernexError:
                 version = "?"
-            found.append(AppStatus(app.name, version, digest, app.previous))
+            found.append(AppStatus(app.name, version, str(digest), previous and str(previous)))
     return found
 
 
