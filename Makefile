@@ -8,7 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# What `check` tests: the rooms that start no process and open no socket.
+# What `check` tests: the rooms that need no control plane.
 QUICK := $(wildcard tests/domain tests/wire tests/trust tests/durable tests/bundle tests/repository)
 BENCHES := $(sort $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/[a-z]*.py)))
 

@@ -1,5 +1,6 @@
 """The repository as these tests see it: what git tracks, or would."""
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -30,3 +31,11 @@ def named(path: Path) -> str:
 
 def below(directory: str, suffix: str = ".py") -> list[Path]:
     return [path for path in tracked() if path.is_relative_to(ROOT / directory) and path.suffix == suffix]
+
+
+PAGES = [path for path in tracked() if path.suffix == ".md"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced code of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)

@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 def test_the_path_by_hand_works_word_for_word(tmp_path: Path) -> None:
-    """In a directory that has `.venv/bin` and `examples`, as a checkout has after `make setup`."""
+    """In a directory that has what a checkout has after `make setup`: `.venv/bin` and `examples`."""
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
