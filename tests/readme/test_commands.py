@@ -20,7 +20,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             split.whitespace_split = True
             call: list[str] = []
             for word in [*split, ";"]:
-                if not set(word) & set("();<>|&"):
+                if not word or set(word) - set("();<>|&"):
                     call.append(word)
                     continue
                 call = call[1:] if call[:1] == ["until"] else call
