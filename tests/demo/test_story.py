@@ -88,6 +88,31 @@ def test_however_it_ends_nothing_is_left_running(tmp_path: Path, way: signal.Sig
     wait_until(lambda: processes_of(tmp_path) == [], 30 if way is signal.SIGKILL else 0.1)
 
 
+@pytest.mark.timeout(120)
+def test_whoever_leaves_the_stage_is_named_and_nothing_is_left_running(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--data-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "edge-01  ✔ succeeded" in line:
+                break
+        agent = next(pid for pid in processes_of(tmp_path / "edge-01") if _runs(pid, "kernex.agent"))
+        os.kill(agent, signal.SIGKILL)
+        _, said = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert said.startswith("error: cannot go on: edge-01 ended: ")
+    assert processes_of(tmp_path) == []
+
+
+def _runs(pid: int, program: str) -> bool:
+    return os.fsencode(program) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
 def test_a_directory_with_something_in_it_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     done = subprocess.run([*DEMO, "--once", "--data-dir", str(tmp_path)], capture_output=True, text=True, check=False)
