@@ -33,6 +33,7 @@ def test_an_outcome_that_was_heard_but_whose_answer_was_lost_is_told_twice(
     deployment = fake.offer(bundles.release("1.0.0"))
     with device.running():
         fake.wait(lambda: any(one.phase.final for beat in fake.heartbeats for one in beat.installs or []))
+        fake.wait(lambda: len(fake.results) >= 2)
     assert [told for told, _ in fake.results] == [deployment, deployment]
     assert fake.outcomes[deployment].phase is Phase.SUCCEEDED
 

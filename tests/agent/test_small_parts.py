@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from kernex.wire.device import AppReport, Heartbeat, InstallReport
 A, B, C = (Digest(letter * 64) for letter in "abc")
 
 
+@hypothesis.settings(deadline=None)
 @given(st.lists(st.binary(max_size=300)), st.integers(min_value=2, max_value=100))
 def test_an_excerpt_keeps_both_ends_and_counts_the_rest(pieces: list[bytes], limit: int) -> None:
     excerpt, everything = Excerpt(limit), b"".join(pieces).replace(b"\xff", b"x")
@@ -36,6 +38,7 @@ def test_an_excerpt_keeps_both_ends_and_counts_the_rest(pieces: list[bytes], lim
         assert text == (everything[:half] + gap + everything[-half:]).decode("utf-8", errors="replace")
 
 
+@hypothesis.settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=30))
 def test_a_rotated_file_never_grows_over_its_limit(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
@@ -116,6 +119,7 @@ def test_a_result_says_what_the_wire_knows(phase: Phase, status: str, outcome: s
     assert (result.status, result.outcome) == (status, outcome)
 
 
+@hypothesis.settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_of_a_command_are_more_than_not_understood(data: bytes) -> None:
     commands.decide(commands.read(msgspec.Raw(data)), None, busy=False)

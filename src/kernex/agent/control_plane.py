@@ -324,6 +324,8 @@ class ControlPlane:
         if connection.sock is None:
             connection.connect()
             connection.timeout = timeout_s
+            if self._hung_up:
+                raise ConnectionAbortedError("the agent ends")
         connection.sock.settimeout(timeout_s)
 
     def _new_connection(self) -> http.client.HTTPConnection:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from kernex.agent import facts, settings
+from kernex.agent import facts, processes, settings
 from kernex.agent.agent import Agent
 from kernex.agent.apps import Apps
 from kernex.agent.control_plane import ControlPlane
@@ -58,6 +58,7 @@ def assembled(state: StateDirectory) -> Iterator[Agent]:
 
 def run(state: StateDirectory, *, once: bool) -> bool:
     """Run until SIGTERM or SIGINT, or for one heartbeat. Whether all went well."""
+    processes.adopt_orphans()
     with assembled(state) as agent:
         well = threading.Event()
         reader, writer = os.pipe()
