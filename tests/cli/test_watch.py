@@ -73,6 +73,13 @@ def test_the_picture_shows_waves_devices_and_reasons() -> None:
         assert words in drawn
 
 
+def test_a_wave_that_never_opened_is_not_drawn_as_done() -> None:
+    first, second = (line for line in _drawn(STOPPED).splitlines() if " wave " in line)
+    assert "1/1" in first
+    assert "0/1" in second
+    assert second.rstrip().endswith("1 cancelled")
+
+
 def test_failures_come_first_and_the_rest_is_counted() -> None:
     many = [assignment(number, "succeeded") for number in range(1, 50)]
     drawn = _drawn(snapshot(*many, assignment(99, "broken")), rows=3)

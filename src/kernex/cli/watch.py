@@ -26,6 +26,7 @@ OUTAGE_S = 60.0  # how long a control plane that does not answer is waited for
 MAX_FOLLOWED = 500  # targets; above that, devices are counted and not named
 
 Names = Mapping[str, str]  # device id -> what to call it; the start of its id where it is missing
+UNTOUCHED = frozenset({State.CANCELLED, State.SUPERSEDED})  # over for the device, but not done
 _BAR = 30  # columns
 
 
@@ -158,7 +159,7 @@ def head(detail: DeploymentDetail) -> Table:
 
 def devices(assignments: list[AssignmentReport], names: Names, rows: int) -> list[RenderableType]:
     """The devices as a table, at most `rows` of them, and how many more there are."""
-    shown = sorted(assignments, key=_interest)[:rows]
+    shown = sorted(assignments, key=lambda one: (*_interest(one), _name(one, names)))[:rows]
     if not shown:
         return []
     columns: list[tuple[str, Callable[[AssignmentReport], Text]]] = [
@@ -181,7 +182,7 @@ def metrics(one: AssignmentReport) -> str:
 def _waves(waves: list[WaveReport]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for wave in waves:
-        done = sum(wave.tally.get(outcome, 0) for outcome in OUTCOMES)
+        done = sum(wave.tally.get(outcome, 0) for outcome in OUTCOMES - UNTOUCHED)
         failed = sum(wave.tally.get(outcome, 0) for outcome in FAILURES)
         sign, style = ("◌", "dim") if not wave.open else ("✖", "red") if failed else ("▶", "yellow")
         if wave.open and done == wave.size and not failed:
@@ -190,12 +191,12 @@ def _waves(waves: list[WaveReport]) -> Table:
             Text(f"{sign} wave {wave.number}", style=style),
             ProgressBar(wave.size, done, width=_BAR, complete_style=style, finished_style=style),
             Text(f"{done}/{wave.size}"),
-            Text(_counts(wave.tally) if wave.open else "waiting", style="dim"),
+            Text("waiting" if wave.tally.get(State.PENDING, 0) == wave.size else _counts(wave.tally), style="dim"),
         )
     return grid
 
 
-def _interest(one: AssignmentReport) -> tuple[int, int, str]:
+def _interest(one: AssignmentReport) -> tuple[int, int]:
     """Failures first, then who is at work, then who is done, then who waits."""
     if one.state in FAILURES:
         rank = 0
@@ -203,7 +204,7 @@ def _interest(one: AssignmentReport) -> tuple[int, int, str]:
         rank = 3
     else:
         rank = 2 if one.state in OUTCOMES else 1
-    return rank, one.wave, one.device_id
+    return rank, one.wave
 
 
 def _doing(one: AssignmentReport) -> Text:

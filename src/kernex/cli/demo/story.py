@@ -47,7 +47,7 @@ class Told:
     def say(self, stage: Stage, *, seconds: float) -> None:
         """The facts at the end."""
         measured = ", ".join(f"{version} {percent(share)}" for version, share in self.speech.items())
-        say(Text("\nWhat was really run", style="bold"))
+        say(Text("What was really run", style="bold"))
         say(f"  processes   {stage.running}: 1 control plane, {stage.running - 1} agents, each supervising its release")
         say(f"  probes      {self.probes} on {DEVICES} devices, {self.inferences} inferences of the model in them")
         say(f"  speech      {measured}")
