@@ -1,25 +1,19 @@
-"""The conversation with the control plane: the only file of the agent that speaks HTTP.
+"""The conversation with the control plane: what the device asks, and what an answer means.
 
-Nothing that comes back is trusted: every answer has a cap in bytes and a timeout, redirects are not
-followed, and whatever cannot be understood (a captive portal's page, say) counts as "not now".
+Whatever cannot be understood (a captive portal's page, say) counts as "not now".
 """
 
-import http.client
-import logging
 import random
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
-import kernex
+from kernex.agent.connections import Answer, Connections, Download, words
 from kernex.agent.identity import Admission, Challenge, Enrolment
 from kernex.agent.settings import Settings
 from kernex.domain.bundle import Digest
@@ -42,16 +36,12 @@ from kernex.wire.device import (
     Result,
     ResultAccepted,
 )
-from kernex.wire.problem import Problem
-
-log = logging.getLogger(__name__)
 
 Body = TypeVar("Body")
 Login = Callable[[str, str], str]  #: from issuer and nonce to an assertion
 
 _PENDING_RETRY_S = 30.0
 _LONGEST_TOKEN_S = 86400.0
-_WORDS = 500  # characters of the server's own words in a message
 _STATUS: dict[int, type[KernexError]] = {
     401: UnauthenticatedError,
     403: DeniedError,
@@ -63,38 +53,12 @@ _STATUS: dict[int, type[KernexError]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer, within its cap."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def problem(self) -> Problem:
-        """What the server says went wrong; its status alone when it does not say it in our words."""
-        try:
-            return msgspec.json.decode(self.body, type=Problem)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return Problem(http.client.responses.get(self.status, "an unknown error"), self.status)
-
-
 class ControlPlane:
     """Safe to use from several threads: each call has a connection to itself, all share one token."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise RejectedError(f"cannot use {url[:200]!r} as a control plane: write https://HOST or http://HOST:PORT")
         self.url = url
-        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
-        self._tls = _tls_context(settings) if parts.scheme == "https" else None
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._idle: list[http.client.HTTPConnection] = []
-        self._busy: set[http.client.HTTPConnection] = set()
-        self._hung_up = False
+        self._http = Connections(url, settings)
         self._token = _Token()
         self._enrolment: Enrolment | None = None
         self._login: Login | None = None
@@ -107,11 +71,11 @@ class ControlPlane:
 
     def registration_challenge(self, registration: Registration) -> Challenge:
         """What to sign to prove that the key is ours."""
-        return self._challenge("register", self._send("POST", paths.REGISTER, msgspec.json.encode(registration)))
+        return self._challenge("register", self._http.send("POST", paths.REGISTER, msgspec.json.encode(registration)))
 
     def register(self, registration: Registration) -> Admission:
         """Register; a key that is known already gets its own id back."""
-        answer = self._send("POST", paths.REGISTER, msgspec.json.encode(registration))
+        answer = self._http.send("POST", paths.REGISTER, msgspec.json.encode(registration))
         if answer.status == 409 and (device_id := answer.problem.device_id):
             return Admission(device_id, "")
         registered = _decode("register", _checked("register", answer), Registered)
@@ -134,48 +98,34 @@ class ControlPlane:
     def descriptor(self, bundle_id: str) -> bytes:
         """The descriptor, as bytes: its digest names exactly these."""
         path = paths.DESCRIPTOR.format(bundle_id=quote(bundle_id, safe=""))
-        answer = self._authorised(lambda token: self._send("GET", path, token=token, cap=limits.DESCRIPTOR_BYTES))
+        answer = self._authorised(lambda token: self._http.send("GET", path, token=token, cap=limits.DESCRIPTOR_BYTES))
         return _checked("fetch the descriptor", answer).body
 
     @contextmanager
-    def archive(self, bundle_id: str, sha256: Digest, *, offset: int) -> Iterator["Download"]:
+    def archive(self, bundle_id: str, sha256: Digest, *, offset: int) -> Iterator[Download]:
         """The archive from `offset` on, or from its start when the server says so. The strong ETag of an
         archive is its SHA-256, so a range is never of other bytes than those that are here already."""
         path = paths.BUNDLE.format(bundle_id=quote(bundle_id, safe=""))
         headers = {"Range": f"bytes={offset}-", "If-Range": f'"{sha256}"'} if offset else {}
         for attempt in (1, 2):
             token = self._access_token()
-            with self._connection(self._settings.answer_timeout_s) as connection:
-                response = self._exchange(connection, "GET", path, b"", self._headers(token) | headers)
-                if response.status in (200, 206):
-                    yield Download(response, offset, self.url)
-                    if not response.isclosed():
-                        connection.close()
+            with self._http.opened(path, token=token, headers=headers) as answer:
+                if not isinstance(answer, Answer):
+                    yield Download(answer, offset, self.url)
                     return
-                with _reaching(self.url):
-                    answer = Answer(response.status, response.headers, response.read(limits.METADATA_BYTES))
-                connection.close()
-                if response.status == 401:
-                    self._token.drop(token)
-                if response.status != 401 or attempt == 2:
-                    _checked("download the archive", answer)
-                    raise UnavailableError(f"cannot download the archive: {self.url} answers {response.status}")
-
-    # --- The connections
+            if answer.status == 401:
+                self._token.drop(token)
+            if answer.status != 401 or attempt == 2:
+                _checked("download the archive", answer)
+                raise UnavailableError(f"cannot download the archive: {self.url} answers {answer.status}")
 
     def hang_up(self) -> None:
         """End every call that is under way, from any thread or signal handler; there will be no more."""
-        self._hung_up = True
-        for connection in list(self._busy):
-            if (sock := connection.sock) is not None:
-                with suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        self._http.hang_up()
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        with self._lock:
-            while self._idle:
-                self._idle.pop().close()
+        self._http.close()
 
     # --- Inside
 
@@ -197,7 +147,7 @@ class ControlPlane:
         wait_s: float = 0.0,
     ) -> Body:
         answer = self._authorised(
-            lambda token: self._send(method, path, body, token=token, headers=headers, wait_s=wait_s)
+            lambda token: self._http.send(method, path, body, token=token, headers=headers, wait_s=wait_s)
         )
         return _decode(what, _checked(what, answer), kind)
 
@@ -247,7 +197,7 @@ class ControlPlane:
 
     def _post_form(self, form: dict[str, str]) -> Answer:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._send("POST", paths.TOKEN, urlencode(form).encode(), headers=headers)
+        return self._http.send("POST", paths.TOKEN, urlencode(form).encode(), headers=headers)
 
     def _challenge(self, what: str, answer: Answer) -> Challenge:
         nonce, issuer = answer.headers.get(problem.NONCE_HEADER), answer.headers.get(problem.ISSUER_HEADER)
@@ -255,98 +205,6 @@ class ControlPlane:
             _checked(what, answer)
             raise UnavailableError(f"cannot {what}: {self.url} does not answer like a control plane")
         return Challenge(nonce, issuer)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        *,
-        token: str = "",
-        headers: dict[str, str] | None = None,
-        wait_s: float = 0.0,
-        cap: int = limits.JSON_BYTES,
-    ) -> Answer:
-        timeout_s = self._settings.answer_timeout_s + wait_s
-        deadline = time.monotonic() + timeout_s
-        with self._connection(timeout_s) as connection:
-            response = self._exchange(connection, method, path, body, self._headers(token) | (headers or {}))
-            with _reaching(self.url):
-                return Answer(response.status, response.headers, _read(response, cap, deadline))
-
-    def _headers(self, token: str) -> dict[str, str]:
-        common = {
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-            "User-Agent": f"kernex-agent/{kernex.__version__}",
-        }
-        return common | ({"Authorization": f"Bearer {token}"} if token else {})
-
-    def _exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
-        """Send and wait for the head of the answer. A kept connection may have been closed by the other
-        side meanwhile, so it is tried once more on a new one: every call may be repeated."""
-        with _reaching(self.url):
-            try:
-                connection.request(method, self._prefix + path, body or None, headers)
-                return connection.getresponse()
-            except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
-                connection.close()
-                if self._hung_up:
-                    raise
-            connection.request(method, self._prefix + path, body or None, headers)
-            return connection.getresponse()
-
-    @contextmanager
-    def _connection(self, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
-        """A connection for one exchange; kept for the next one unless something went wrong."""
-        if self._hung_up:
-            raise UnavailableError("cannot call the control plane: the agent ends")
-        with self._lock:
-            connection = self._idle.pop() if self._idle else self._new_connection()
-            self._busy.add(connection)
-        try:
-            with _reaching(self.url):
-                self._open(connection, timeout_s)
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        finally:
-            with self._lock:
-                self._busy.discard(connection)
-                if connection.sock is not None:
-                    self._idle.append(connection)
-
-    def _open(self, connection: http.client.HTTPConnection, timeout_s: float) -> None:
-        connection.timeout = timeout_s if connection.sock is not None else self._settings.connect_timeout_s
-        if connection.sock is None:
-            connection.connect()
-            connection.timeout = timeout_s
-            if self._hung_up:
-                raise ConnectionAbortedError("the agent ends")
-        connection.sock.settimeout(timeout_s)
-
-    def _new_connection(self) -> http.client.HTTPConnection:
-        if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port)
-        return http.client.HTTPSConnection(self._host, self._port, context=self._tls)
-
-
-class Download:
-    """An archive on its way; see `kernex.agent.install.step.Archive`."""
-
-    def __init__(self, response: http.client.HTTPResponse, asked: int, url: str) -> None:
-        self._response, self._url = response, url
-        self.offset = asked if response.status == 206 else 0
-        self.total_bytes: int | None = None if response.length is None else self.offset + response.length
-        if response.status == 206 and not (response.headers.get("Content-Range") or "").startswith(f"bytes {asked}-"):
-            raise UnavailableError("cannot download the archive: the server sent another range than it was asked for")
-
-    def read(self, size: int) -> bytes:
-        with _reaching(self._url):
-            return self._response.read(size)
 
 
 class _Token:
@@ -371,51 +229,16 @@ class _Token:
                 self.value = ""
 
 
-@contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    """What goes wrong on the way is "not now"."""
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        raise UnavailableError(f"cannot reach {url}: {_words(str(error)) or type(error).__name__}") from None
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if settings.ca_file:
-        try:
-            context.load_verify_locations(settings.ca_file)
-        except OSError as error:
-            raise RejectedError(f"cannot use ca_file {settings.ca_file}: {error}") from None
-    return context
-
-
-def _read(response: http.client.HTTPResponse, cap: int, deadline: float) -> bytes:
-    if response.length is not None and response.length > cap:
-        raise UnavailableError(f"cannot take an answer of {response.length} bytes: {cap} at most")
-    body = bytearray()
-    while piece := response.read1(min(65536, cap + 1 - len(body))):
-        body += piece
-        if len(body) > cap:
-            raise UnavailableError(f"cannot take the answer: it has more than {cap} bytes")
-        if time.monotonic() > deadline:
-            raise UnavailableError("cannot wait longer for the answer: it comes too slowly")
-    if response.length:
-        raise UnavailableError(f"cannot use the answer: it ended {response.length} bytes early")
-    response.close()  # all of it was read: the connection is free for the next exchange
-    return bytes(body)
-
-
 def _checked(what: str, answer: Answer) -> Answer:
     """The answer if it is a 2xx, or the error of ours that says what to do next."""
     status = answer.status
     if 200 <= status < 300:
         return answer
     if 300 <= status < 400:
-        where = _words(answer.headers.get("Location", "elsewhere"))
+        where = words(answer.headers.get("Location", "elsewhere"))
         raise RejectedError(f"cannot {what}: the control plane redirects to {where}; enrol with its final address")
     said = answer.problem
-    message = f"cannot {what}: {_words(said.detail or said.title)} ({status})"
+    message = f"cannot {what}: {words(said.detail or said.title)} ({status})"
     kind = _STATUS.get(status, RejectedError if 400 <= status < 500 else UnavailableError)
     if kind is UnavailableError:
         raise UnavailableError(message, retry_after_s=_retry_after(answer))
@@ -433,8 +256,3 @@ def _retry_after(answer: Answer) -> float | None:
     """Seconds; the date form is not used among us, and a device may not know the date."""
     value = answer.headers.get("Retry-After", "").strip()
     return float(value) if value.isascii() and value.isdecimal() and len(value) < 8 else None
-
-
-def _words(text: str) -> str:
-    """The other side's words, fit for one line of a log."""
-    return "".join(one if one.isprintable() else " " for one in text[:_WORDS]).strip()
