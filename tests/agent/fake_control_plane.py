@@ -355,6 +355,17 @@ class _Nowhere:
     closed = False
 
 
+def flood(handler: Handler) -> bool:
+    """Send without end and without saying how much."""
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(b" " * 65536)
+    handler.close_connection = True
+    return False
+
+
 def cut(after: int) -> Fault:
     """Send the archive's range as asked, but only `after` bytes of it."""
 

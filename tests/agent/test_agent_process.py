@@ -94,6 +94,8 @@ def test_a_stop_in_the_middle_of_a_script_costs_no_try(fake: FakeControlPlane, d
     for stops in range(1, 5):  # more often than a phase may be tried
         with device.process():
             assert eventually(lambda: runs.exists() and len(runs.read_text().split()) == stops)  # noqa: B023
+            began = time.monotonic()
+        assert time.monotonic() - began < 2, "the script has 5 s, a stop has not"
     assert device.left() == []
     (device.app().data / "again").touch()
     with device.process():

@@ -5,7 +5,7 @@ import time
 import pytest
 from tests.agent import bundles
 from tests.agent.devices import Device, eventually
-from tests.agent.fake_control_plane import FakeControlPlane, cut, hang_up, lose_answer, refuse, say, slowly
+from tests.agent.fake_control_plane import FakeControlPlane, cut, flood, hang_up, lose_answer, refuse, say, slowly
 
 from kernex.domain.install import Phase
 
@@ -85,6 +85,7 @@ GARBAGE = {
     "another shape": say(b'{"commands": 7}'),
     "broken text": say(b'{"commands": ["\xff"], "next_heartbeat_s": 0.05}'),
     "an endless answer": say(b" " * (2 << 20)),
+    "an endless answer of unknown length": flood,
     "a redirect": say(b"", 302, Location="http://elsewhere/"),
     "silence": hang_up,
     "an error without words": say(b"oops", 500),

@@ -179,3 +179,63 @@ def test_a_command_with_hostile_names_is_answered_and_touches_nothing(
     assert outcome.phase is Phase.FAILED
     assert (outcome.error or "").startswith("cannot")
     assert list(device.state.apps.iterdir()) == []
+
+
+def test_a_probe_does_not_pass_for_a_workload_that_is_not_there(fake: FakeControlPlane, device: Device) -> None:
+    """The probe is content with a file; the process that should serve it ends at once."""
+    bundle = bundles.release("1.0.0", run=["/bin/sh", "-c", "exit 1"], health={"successes": 2, "interval_s": 0.1})
+    with device.running():
+        outcome = fake.outcome(fake.offer(bundle))
+    assert (outcome.phase, outcome.error) == (Phase.ROLLED_BACK, "probe failed: its process does not stay up")
+
+
+@pytest.mark.parametrize(
+    ("script", "phase"), [("exec sleep 300", Phase.SUCCEEDED), ("sleep 0.05; exit 0", Phase.ROLLED_BACK)]
+)
+def test_without_a_probe_a_workload_has_to_stay_up(
+    fake: FakeControlPlane, device: Device, script: str, phase: Phase
+) -> None:
+    bundle = bundles.release("1.0.0", probe=None, run=["/bin/sh", "-c", script])
+    with device.running():
+        assert fake.outcome(fake.offer(bundle)).phase is phase
+
+
+def test_a_probe_without_a_verdict_is_asked_again_until_its_deadline(fake: FakeControlPlane, device: Device) -> None:
+    ready = f'echo try >> "$KERNEX_DATA/tries"; test $(wc -l < "$KERNEX_DATA/tries") -ge 3\n{bundles.PASSING}'
+    never = bundles.release("2.0.0", probe="echo still loading; exit 1", health={"deadline_s": 0.3})
+    with device.running():
+        assert fake.outcome(fake.offer(bundles.release("1.0.0", probe=ready))).phase is Phase.SUCCEEDED
+        outcome = fake.outcome(fake.offer(never))
+    assert outcome.phase is Phase.ROLLED_BACK
+    assert outcome.error == "probe failed: it ended with status 1; it said: still loading within 0.3 s"
+
+
+def test_a_script_sees_its_release_and_nothing_of_the_agent(
+    fake: FakeControlPlane, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/cuda")
+    device.state.settings.write_text(device.state.settings.read_text() + 'pass_environment = ["LD_LIBRARY_PATH"]\n')
+    script = """env > "$KERNEX_DATA/env"; ls -l /proc/self/fd > "$KERNEX_DATA/fds"
+        pwd > "$KERNEX_DATA/cwd"; umask >> "$KERNEX_DATA/cwd\""""
+    bundle = bundles.release("1.0.0", deploy=script)
+    with device.running():
+        assert fake.outcome(fake.offer(bundle)).phase is Phase.SUCCEEDED
+    app = device.app()
+    seen = dict(line.split("=", 1) for line in (app.data / "env").read_text().splitlines())
+    assert seen.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == {
+        *(
+            "PATH",
+            "LANG",
+            "HOME",
+            "TMPDIR",
+            "PYTHONUNBUFFERED",
+            "PYTHONDONTWRITEBYTECODE",
+            "LD_LIBRARY_PATH",
+            "KERNEX_RUN",
+        ),
+        *("KERNEX_APP", "KERNEX_VERSION", "KERNEX_RELEASE", "KERNEX_DATA", "KERNEX_PREVIOUS"),
+    }
+    assert (app.data / "cwd").read_text().split() == [str(app.release(bundle.digest)), "0027"]
+    assert "state.db" not in (app.data / "fds").read_text()
+    assert "socket" not in (app.data / "fds").read_text()

@@ -22,6 +22,9 @@ ESCAPES = {
     "a double fork": "(setsid sh -c 'echo $$; exec sleep 300' &)",
     "a double fork into a process group of its own": "(sh -c 'set -m; sleep 300 & echo $!' &)",
     "a cleared environment": "env -i /bin/sleep 300 & echo $!",
+    "a process group of its own and a cleared environment": (
+        "(sh -c 'exec 2>/dev/null; set -m; env -i /bin/sleep 300 & echo $!' &)"
+    ),
     "another session and a cleared environment": "setsid env -i /bin/sleep 300 & echo $!",
 }
 

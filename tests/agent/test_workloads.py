@@ -127,8 +127,11 @@ def test_a_workload_that_outlived_its_agent_is_found_even_without_its_environmen
     apps: Apps, driver: ProcessDriver
 ) -> None:
     """Its footprint names the process by pid and start time; its session is ended with it."""
-    driver.start(release(apps, "echo $$ > $HOME/pid; exec env -i /bin/sh -c '/bin/sleep 300 & wait'"))
-    survivor = pid(apps["vad"])
+    script = (
+        "setsid sleep 300 & echo $! > $HOME/child; echo $$ > $HOME/pid; exec env -i /bin/sh -c '/bin/sleep 300 & wait'"
+    )
+    driver.start(release(apps, script))
+    survivor, child = pid(apps["vad"]), pid(apps["vad"], "child")
     path = apps["vad"].footprint
     assert eventually(lambda: msgspec.json.decode(path.read_bytes(), type=Footprint).pid == survivor)
     with driver._lock:  # the agent is gone, and with it all that it knew
@@ -137,6 +140,7 @@ def test_a_workload_that_outlived_its_agent_is_found_even_without_its_environmen
     os.kill(survivor, signal.SIGSTOP)  # whatever state it is in
     driver.stop("vad")
     assert eventually(lambda: not alive(survivor))
+    assert not alive(child)
     supervised.stop()
 
 
