@@ -1,7 +1,7 @@
 """A device that is only its key and its HTTP calls: a fake at the seam, for tests of the control plane."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -26,6 +26,17 @@ class SimulatedDevice:
 
     def close(self) -> None:
         self.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def act_as(self, other: "SimulatedDevice") -> None:
+        """A second connection of the same device."""
+        self.device_id, self.token = other.device_id, other.token
+        self.http.headers["Authorization"] = f"Bearer {other.token}"
 
     @property
     def public_key(self) -> assertion.PublicKey:

@@ -187,6 +187,32 @@ def test_a_waiting_device_is_answered_when_its_time_is_over(fleet: list[Simulate
     assert time.monotonic() - begun >= 0.9
 
 
+def test_a_waiting_heartbeat_is_let_go_when_its_device_has_news(
+    control_plane: ControlPlane, fleet: list[SimulatedDevice], stored: dict[str, Any]
+) -> None:
+    deployment_id = control_plane.deploy(stored["bundle_id"], ids(fleet[:1]))
+    at_work = [{"deployment_id": deployment_id, "phase": "probing"}]
+    with ThreadPoolExecutor(1) as pool, SimulatedDevice(control_plane.url) as second:
+        begun = time.monotonic()
+        waiting = pool.submit(fleet[0].heartbeat, wait_s=2, installs=at_work)
+        time.sleep(0.3)
+        second.act_as(fleet[0])
+        assert second.result(deployment_id, "success").status_code == 200
+        assert waiting.result().json()["commands"] == []
+    assert time.monotonic() - begun < 1.5
+
+
+def test_a_device_waits_with_one_heartbeat_at_a_time(fleet: list[SimulatedDevice]) -> None:
+    with ThreadPoolExecutor(1) as pool, SimulatedDevice(fleet[0].url) as second:
+        begun = time.monotonic()
+        older = pool.submit(fleet[0].heartbeat, wait_s=2)
+        time.sleep(0.3)
+        second.act_as(fleet[0])
+        assert second.heartbeat(wait_s=1).json()["commands"] == []
+        assert older.result().json()["commands"] == []
+    assert time.monotonic() - begun < 1.8
+
+
 def test_a_selector_chooses_by_labels_and_facts(
     control_plane: ControlPlane, fleet: list[SimulatedDevice], stored: dict[str, Any]
 ) -> None:

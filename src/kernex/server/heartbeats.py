@@ -52,7 +52,7 @@ class Heartbeats:
         self._database, self._wakeups, self._settings, self._clock = database, wakeups, settings, clock
         self._queue: list[_Beat] = []
         self._arrived = asyncio.Event()
-        self._parked: set[_Beat] = set()
+        self._parked: dict[int, _Beat] = {}  # by device row: the newest long-poll of each
         self._seen: dict[int, Seen] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heartbeats")
@@ -69,8 +69,9 @@ class Heartbeats:
 
     async def report(self, device: DeviceIdentity, reported: Reported) -> None:
         """Take one result. Raises DeniedError when the device is no target, ConflictError when another
-        outcome is recorded already."""
+        outcome is recorded already. A heartbeat that waits is let go: its device has news to tell."""
         await self._answered(_Beat(device, [reported], explicit=True))
+        self._let_go(device.id)
 
     def release(self) -> None:
         """Answer every parked device now, with nothing to do. Any thread or signal handler may ask."""
@@ -78,9 +79,13 @@ class Heartbeats:
             self._loop.call_soon_threadsafe(self._release)
 
     def _release(self) -> None:
-        for beat in self._parked:
-            if not beat.done.done():
-                beat.done.set_result([])
+        for device in list(self._parked):
+            self._let_go(device)
+
+    def _let_go(self, device: int) -> None:
+        beat = self._parked.pop(device, None)
+        if beat is not None and not beat.done.done():
+            beat.done.set_result([])
 
     async def run(self) -> None:
         """Work until cancelled; then write what was kept back."""
@@ -105,13 +110,15 @@ class Heartbeats:
         """The answer to `beat`, or the first command after it. What will wait is parked before `beat` is
         answered, so that nothing that happens in between is missed."""
         parked = _Beat(beat.device, [], at_work=beat.at_work)
-        self._parked.add(parked)
+        self._let_go(beat.device.id)
+        self._parked[beat.device.id] = parked
         try:
             return await self._answered(beat) or await asyncio.wait_for(parked.done, wait_s)
         except TimeoutError:
             return []
         finally:
-            self._parked.discard(parked)
+            if self._parked.get(beat.device.id) is parked:
+                del self._parked[beat.device.id]
             parked.done.cancel()
 
     async def _drain(self) -> None:
@@ -133,7 +140,7 @@ class Heartbeats:
             return
         if isinstance(outcome, KernexError):
             beat.done.set_exception(outcome)
-        elif outcome or beat not in self._parked:
+        elif outcome or self._parked.get(beat.device.id) is not beat:
             beat.done.set_result(outcome)
 
     async def _look_at_parked(self) -> None:
@@ -141,7 +148,7 @@ class Heartbeats:
         while True:
             await self._wakeups.wait(woken, _LOOK_AGAIN_S)
             waiting = set(self._queue)
-            self._queue += [beat for beat in self._parked if beat not in waiting]
+            self._queue += [beat for beat in self._parked.values() if beat not in waiting]
             if self._queue:
                 self._arrived.set()
 
