@@ -3,11 +3,13 @@
 Run against a control plane on SQLite and against one on PostgreSQL.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -313,6 +315,21 @@ def test_hostile_strings_are_stored_and_never_break_anything(
     detail = control_plane.operator.get(paths.DEVICE.format(device_id=fleet[0].device_id)).json()
     assert detail["facts"] == facts
     assert "\x1b" not in detail["assignments"][0]["error_message"]
+
+
+@pytest.mark.parametrize("deployment_id", ["a\u0000b", "\ud800", "'; DROP TABLE device; --", "", "x" * 64])
+def test_a_report_on_a_deployment_that_cannot_be_breaks_nothing(
+    control_plane: ControlPlane, fleet: list[SimulatedDevice], deployment_id: str
+) -> None:
+    body = json.dumps({"installs": [{"deployment_id": deployment_id, "phase": "succeeded", "error": "\x00\ud800"}]})
+    path = paths.HEARTBEAT.format(device_id=fleet[0].device_id)
+    assert fleet[0].http.post(path, content=body).status_code in (200, 400)
+    result = fleet[0].http.post(
+        paths.RESULT.format(deployment_id=quote(deployment_id.encode("utf-8", "replace")) or "none"),
+        json={"device_id": fleet[0].device_id, "status": "success"},
+    )
+    assert result.status_code in (400, 403, 404)
+    assert fleet[0].heartbeat().status_code == 200
 
 
 def test_ranges_of_a_bundle_add_up_to_the_whole(

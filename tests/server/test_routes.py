@@ -110,6 +110,16 @@ def test_unknown_paths_are_problems_too(control_plane: ControlPlane, path: str) 
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("hostile", ["%00", "a%00b", "%ff", "..%2f..", "%F0%9F%92%A5", "x" * 5000])
+def test_a_hostile_id_in_a_path_is_no_accident(database_url: str, tmp_path: Path, hostile: str) -> None:
+    with ControlPlane.started(tmp_path / "server", database_url=database_url) as server:
+        for path in (paths.DEVICE, paths.BUNDLE, paths.DESCRIPTOR, paths.DEPLOYMENT, paths.ASSIGNMENTS):
+            filled = path.format(device_id=hostile, bundle_id=hostile, deployment_id=hostile)
+            assert server.operator.get(filled).status_code in (400, 404), filled
+        listed = server.operator.get(f"{paths.BUNDLES}?name={hostile}&version={hostile}&after={hostile}")
+        assert listed.status_code in (200, 400)
+
+
 def test_an_accident_says_nothing_about_the_inside(tmp_path: Path) -> None:
     from kernex.server.http.problems import problem_of  # noqa: PLC0415 - beside the one test that needs it
 

@@ -31,7 +31,7 @@ class Reported:
 
     @classmethod
     def of(cls, said: InstallReport) -> "Reported":
-        return cls(said.deployment_id, report.reported(said.phase), said.phase, said.error, said.metrics)
+        return cls(clean(said.deployment_id), report.reported(said.phase), said.phase, said.error, said.metrics)
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ def hear(reports: Sequence[Reported], known: dict[str, Assigned], device: int) -
     for one in reports:
         assigned = known.get(one.deployment_id)
         if assigned is None:
-            answer.told.append(_event("report.foreign", device, None, {"deployment_id": clean(one.deployment_id, 64)}))
+            answer.told.append(_event("report.foreign", device, None, {"deployment_id": one.deployment_id}))
             continue
         try:
             state = after(assigned.state, one.event)

@@ -45,6 +45,9 @@ class _Beat:
     done: asyncio.Future[list[Command]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+_Outcome = list[Command] | Exception
+
+
 class Heartbeats:
     """The batching worker. `run` in the loop that serves; `submit` and `report` from its requests."""
 
@@ -96,8 +99,8 @@ class Heartbeats:
                 for task in tasks:
                     group.create_task(task)
         finally:
-            self._flush()
             self._thread.shutdown()
+            self._flush()
 
     async def _answered(self, beat: _Beat) -> list[Command]:
         if len(self._queue) >= MAX_WAITING:
@@ -128,17 +131,14 @@ class Heartbeats:
             self._arrived.clear()
             while self._queue:
                 beats, self._queue = _next_batch(self._queue)
-                try:
-                    outcomes = await loop.run_in_executor(self._thread, self._answer, beats)
-                except KernexError as error:
-                    outcomes = [error] * len(beats)
+                outcomes = await loop.run_in_executor(self._thread, self._answer, beats)
                 for beat, outcome in zip(beats, outcomes, strict=True):
                     self._settle(beat, outcome)
 
-    def _settle(self, beat: _Beat, outcome: "list[Command] | KernexError") -> None:
+    def _settle(self, beat: _Beat, outcome: _Outcome) -> None:
         if beat.done.done():
             return
-        if isinstance(outcome, KernexError):
+        if isinstance(outcome, Exception):
             beat.done.set_exception(outcome)
         elif outcome or self._parked.get(beat.device.id) is not beat:
             beat.done.set_result(outcome)
@@ -160,7 +160,20 @@ class Heartbeats:
 
     # In the thread
 
-    def _answer(self, beats: Sequence[_Beat]) -> "list[list[Command] | KernexError]":
+    def _answer(self, beats: Sequence[_Beat]) -> list[_Outcome]:
+        """An outcome for each. A message that nobody foresaw must not cost other devices their answer: the
+        batch that it broke is answered one by one."""
+        try:
+            return self._retried(beats)
+        except KernexError as error:
+            return [error] * len(beats)
+        except Exception as error:
+            if len(beats) > 1:
+                return [outcome for beat in beats for outcome in self._answer([beat])]
+            log.exception("a heartbeat could not be answered", device=beats[0].device.device_id)
+            return [error]
+
+    def _retried(self, beats: Sequence[_Beat]) -> list[_Outcome]:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._once(beats)
@@ -168,7 +181,7 @@ class Heartbeats:
                 continue  # another process moved one of these rows: read again
         return self._once(beats)
 
-    def _once(self, beats: Sequence[_Beat]) -> "list[list[Command] | KernexError]":
+    def _once(self, beats: Sequence[_Beat]) -> list[_Outcome]:
         ids = sorted({beat.device.id for beat in beats})
         reports = sorted({(beat.device.id, one.deployment_id) for beat in beats for one in beat.reports})
         with self._database.read() as connection:

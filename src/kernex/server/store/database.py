@@ -15,7 +15,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, OperationalError
 
 from kernex.domain.errors import RejectedError, UnavailableError
 
@@ -76,6 +76,8 @@ def _available() -> Iterator[None]:
         yield
     except OperationalError as error:
         raise UnavailableError(f"cannot reach the database now: {error.orig}", retry_after_s=5) from error
+    except DataError:
+        raise RejectedError("cannot look for that or store it: a value holds what no text may, like NUL") from None
 
 
 def _prepare_sqlite(engine: Engine) -> None:
