@@ -18,6 +18,7 @@ import pytest
 from tests.agent import bundles
 from tests.agent.bundles import Bundle
 
+from kernex.agent import processes
 from kernex.agent.apps import Apps
 from kernex.agent.drivers.process import ProcessDriver
 from kernex.agent.install import runner
@@ -139,6 +140,7 @@ class Machine:
 
     @contextmanager
     def boot(self, fuse: Fuse) -> Iterator[tuple[CuttingJournal, Workplace]]:
+        processes.sweep("cut")
         scripts = Scripts(Settings(disk_margin_bytes=1), "cut")
         driver = ProcessDriver(scripts, self.apps)
         journal = CuttingJournal(self._root / "state.db")

@@ -14,6 +14,7 @@ from kernex.agent import proc, processes
 from kernex.agent.processes import Run
 
 GRACE_S = 0.3
+GROUP = """import os; os.setpgid(0, 0); print(os.getpid(), flush=True); os.execve("/bin/sleep", ["sleep", "300"], {})"""
 #: Ways to outlive the process that was started; each prints the pid of what is to survive.
 ESCAPES = {
     "a child in the background": "sleep 300 & echo $!",
@@ -22,9 +23,7 @@ ESCAPES = {
     "a double fork": "(setsid sh -c 'echo $$; exec sleep 300' &)",
     "a double fork into a process group of its own": "(sh -c 'set -m; sleep 300 & echo $!' &)",
     "a cleared environment": "env -i /bin/sleep 300 & echo $!",
-    "a process group of its own and a cleared environment": (
-        "(sh -c 'exec 2>/dev/null; set -m; env -i /bin/sleep 300 & echo $!' &)"
-    ),
+    "a process group of its own and a cleared environment": f"({sys.executable} -c '{GROUP}' &)",
     "another session and a cleared environment": "setsid env -i /bin/sleep 300 & echo $!",
 }
 

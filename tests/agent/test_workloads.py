@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from tests.agent.devices import alive, eventually
 
+from kernex.agent import proc
 from kernex.agent.apps import App, Apps
 from kernex.agent.drivers import Condition
 from kernex.agent.drivers.process import Footprint, ProcessDriver
@@ -121,6 +123,32 @@ def test_a_command_that_cannot_be_started_says_so(apps: Apps, driver: ProcessDri
     bad = Release(wanted.app, wanted.digest, Manifest("1.0.0", "vad", run=Run(["/no/such/program"])))
     with pytest.raises(RejectedError, match="cannot run '/no/such/program': No such file"):
         driver.start(bad)
+
+
+def test_a_workload_whose_footprint_cannot_be_written_does_not_run(apps: Apps, driver: ProcessDriver) -> None:
+    """The disk is full right after it was started: what nobody could find again must not stay."""
+    wanted = release(apps, "exec sleep 300")
+    before = {one.pid for one in proc.everybody()}
+
+    def full(event: str, arguments: tuple[Any, ...]) -> None:
+        if broken and event == "open" and str(arguments[0]).endswith(".run.json.new"):
+            started = {one.pid for one in proc.everybody() if one.alive and one.parent == os.getpid()} - before
+            if started:
+                raise OSError(28, "No space left on device")
+
+    broken = True
+    sys.addaudithook(full)
+    with pytest.raises(OSError, match="No space left"):
+        driver.start(wanted)
+    broken = False
+    assert not any("sleep" in one for one in map(command_line, {p.pid for p in proc.everybody()} - before))
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def test_a_workload_that_outlived_its_agent_is_found_even_without_its_environment(

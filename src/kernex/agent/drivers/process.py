@@ -163,7 +163,11 @@ class _Supervised:
         except OSError as error:
             durable.remove(footprint)
             raise RejectedError(f"cannot run {self._command.command[0]!r}: {error.strerror}") from None
-        durable.write(footprint, msgspec.json.encode(Footprint(mark, run.pid, run.started, proc.boot_id())))
+        try:
+            durable.write(footprint, msgspec.json.encode(Footprint(mark, run.pid, run.started, proc.boot_id())))
+        except BaseException:
+            processes.end(run, grace_s=0)  # nobody would know of it
+            raise
         log.info("%s %s runs as process %d", app.name, self._release.manifest.version, run.pid)
         return run
 
