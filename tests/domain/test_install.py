@@ -81,5 +81,12 @@ def test_tries_count_entries_of_one_phase_and_start_anew_with_the_next() -> None
     assert not install.after(Event.DONE).exhausted
 
 
+def test_a_success_may_be_revised_and_then_ends_like_any_other_restore() -> None:
+    regressed = new_install(phase=Phase.SUCCEEDED, metrics={"speech": 0.9}).after(Event.REGRESS, error="it broke down")
+    assert (regressed.phase, regressed.tries, regressed.error) == (Phase.RESTORING, 0, "it broke down")
+    assert regressed.metrics == {"speech": 0.9}
+    assert [phase for phase, row in NEXT.items() if Event.REGRESS in row] == [Phase.SUCCEEDED]
+
+
 def test_a_phase_that_never_ends_is_given_up_even_when_it_is_the_restore() -> None:
     assert new_install(phase=Phase.RESTORING, tries=MAX_TRIES).exhausted

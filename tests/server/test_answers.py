@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernex.domain.assignment import ACTIVE, NEXT, OUTCOMES, Event, State
+from kernex.domain.assignment import ACTIVE, FAILURES, NEXT, OUTCOMES, Event, State
 from kernex.domain.errors import ConflictError, DeniedError
 from kernex.domain.install import Phase
 from kernex.server import answers
@@ -157,3 +157,15 @@ def test_lost_and_repeated_messages_end_the_same(lost: int) -> None:
         if state is State.PENDING:
             state = State.OFFERED
     assert state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(("phase", "state"), [(Phase.ROLLED_BACK, State.ROLLED_BACK), (Phase.BROKEN, State.BROKEN)])
+def test_a_success_that_did_not_survive_its_probation_is_revised_and_counts(phase: Phase, state: State) -> None:
+    ended = owed(State.SUCCEEDED, phase="succeeded")
+    undoing = heartbeat([], reports(Phase.RESTORING), [ended])
+    assert (undoing.changes, undoing.told) == ([], [])
+    revised = heartbeat([], reports(phase, error="started again 3 times within its probation"), [ended])
+    assert [(change.before, change.state) for change in revised.changes] == [(State.SUCCEEDED, state)]
+    assert [event.kind for event in revised.told] == [f"assignment.{state}"]
+    assert revised.ends_something, "a deployment that still runs counts anew"
+    assert state in FAILURES

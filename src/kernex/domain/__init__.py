@@ -15,6 +15,8 @@ App         the name under which releases replace each other on a device: the bu
 Deployment  the intent "these devices shall run this bundle". Consists of *waves* guarded by limits.
 Assignment  what one device owes one deployment.
 Install     one attempt on the device, made of *phases*.
+Probation   the time after a success in which the device watches the new release, and puts the previous one
+            back when it breaks down again and again.
 Heartbeat   the device says where it is; the answer says what it should be doing.
 Command     what a heartbeat's answer asks for. A value computed from state, never an entry in a queue.
 Outcome     how an assignment ended. Each answers "what runs now?".

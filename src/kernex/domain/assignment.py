@@ -3,6 +3,7 @@
 Every rule about assignment states is a cell of `NEXT`. Devices report where they are, not what just
 happened, so a repeated report is a self-loop and a missed one is a jump: an install can finish between
 two heartbeats, and a control plane restored from a backup may have forgotten that it offered it.
+A success may still be revised by the device, within the probation of its release.
 """
 
 from enum import StrEnum
@@ -17,7 +18,7 @@ class State(StrEnum):
     OFFERED = "offered"  #: the device may have been told
     INSTALLING = "installing"  #: the device says it is at work
     CANCELLING = "cancelling"  #: we asked it to stop; it has not answered
-    SUCCEEDED = "succeeded"  #: the new release runs and passed its probe
+    SUCCEEDED = "succeeded"  #: the new release runs and passed its probe; its probation may still revise that
     FAILED = "failed"  #: never switched; the old release kept running
     ROLLED_BACK = "rolled_back"  #: switched, did not work, the old release runs again
     BROKEN = "broken"  #: neither release runs; send a person
@@ -101,7 +102,12 @@ NEXT: dict[State, dict[Event, State]] = {
         Event.TIME_OUT: State.TIMED_OUT,
         **_REPORTED,
     },
-    State.SUCCEEDED: {Event.SUCCEED: State.SUCCEEDED},
+    # The one outcome that may be revised, and only by the device: its probation ended badly.
+    State.SUCCEEDED: {
+        Event.SUCCEED: State.SUCCEEDED,
+        Event.ROLL_BACK: State.ROLLED_BACK,
+        Event.BREAK: State.BROKEN,
+    },
     State.FAILED: {Event.FAIL: State.FAILED},
     State.ROLLED_BACK: {Event.ROLL_BACK: State.ROLLED_BACK},
     State.BROKEN: {Event.BREAK: State.BROKEN},

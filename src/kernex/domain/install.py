@@ -2,7 +2,8 @@
 
 The rule that makes it survive power loss: every phase can be entered again. `tries` is counted on disk
 before a phase runs, so a phase that kills the device is given up after MAX_TRIES instead of looping for
-ever.
+ever. A release that passed its probe is on probation for a while; one that breaks down then is put back as
+if its probe had failed (`kernex.agent.install.probation`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,11 @@ from enum import StrEnum
 from kernex.domain.bundle import Digest
 from kernex.domain.machine import follow
 
-MAX_TRIES = 3  # entries of one phase, crashes included
+MAX_TRIES = 3  # entries of one phase, crashes included; and what a release on probation may break down
 
 
 class Phase(StrEnum):
-    """Where an install is. The last five are final."""
+    """Where an install is. The last five are final: only `succeeded` may be revised, by its probation."""
 
     DOWNLOADING = "downloading"  #: fetching the descriptor and the archive
     VERIFYING = "verifying"  #: comparing what came with what the server named
@@ -32,7 +33,7 @@ class Phase(StrEnum):
 
     @property
     def final(self) -> bool:
-        return not NEXT[self]
+        return self in OUTCOMES
 
 
 class Event(StrEnum):
@@ -41,7 +42,10 @@ class Event(StrEnum):
     DONE = "finish"
     ERROR = "fail"
     STOP = "stop"
+    REGRESS = "regress"
 
+
+OUTCOMES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.ROLLED_BACK, Phase.BROKEN, Phase.CANCELLED})
 
 #: Up to STAGING the old release is untouched: stop and error are both free.
 #: From ACTIVATING on there is no stopping, only forward or back.
@@ -53,7 +57,7 @@ NEXT: dict[Phase, dict[Event, Phase]] = {
     Phase.PROBING: {Event.DONE: Phase.COMMITTING, Event.ERROR: Phase.RESTORING},
     Phase.COMMITTING: {Event.DONE: Phase.SUCCEEDED, Event.ERROR: Phase.RESTORING},
     Phase.RESTORING: {Event.DONE: Phase.ROLLED_BACK, Event.ERROR: Phase.BROKEN},
-    Phase.SUCCEEDED: {},
+    Phase.SUCCEEDED: {Event.REGRESS: Phase.RESTORING},
     Phase.FAILED: {},
     Phase.ROLLED_BACK: {},
     Phase.BROKEN: {},
