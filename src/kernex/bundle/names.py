@@ -4,12 +4,16 @@ A path that passes is relative, stays inside, means the same on every file syste
 terminal. A link that passes points inside, and no path leads through it.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from enum import StrEnum
 
 from kernex.bundle.limits import LIMITS, Limits
 from kernex.domain.errors import RejectedError
+
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")  # backslash and control characters
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Kind(StrEnum):
@@ -26,6 +30,7 @@ class Tree:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
         self._seen: dict[str, tuple[str, Kind]] = {}  # folded: as spelled, what it is
+        self._directories: set[str] = set()  # as spelled: what is named again costs nothing
         self._links: dict[str, str] = {}
         self._bytes = 0
 
@@ -34,7 +39,8 @@ class Tree:
 
     def add_directory(self, path: str) -> None:
         """Claim a directory; again is fine."""
-        self._claim_with_parents(path, Kind.DIRECTORY)
+        if path not in self._directories:
+            self._claim_with_parents(path, Kind.DIRECTORY)
 
     def add_link(self, path: str, target: str) -> None:
         """Claim a link. Where it leads is known only when all names are: see `settle`."""
@@ -47,22 +53,26 @@ class Tree:
 
     def settle(self) -> None:
         """Judge the links, after the last name. They may point to nothing, but not outside."""
+        links = {_folded(path) for path in self._links}
         for path, target in self._links.items():
-            self._judge(path, target)
+            _judge(path, target, links)
 
     def _claim_with_parents(self, path: str, kind: Kind) -> None:
         fault = _fault(path, self._limits)
         if fault:
             raise refused(path, fault)
-        for directory in _above(path):
-            self._claim(directory, Kind.DIRECTORY)
-        self._claim(path, kind)
-
-    def _claim(self, path: str, kind: Kind) -> None:
         folded = _folded(path)
+        if path.rpartition("/")[0] not in self._directories:
+            for directory, alike in zip(_above(path), _above(folded), strict=True):
+                self._claim(directory, alike, Kind.DIRECTORY)
+        self._claim(path, folded, kind)
+
+    def _claim(self, path: str, folded: str, kind: Kind) -> None:
         if folded not in self._seen:
             self._count(path)
             self._seen[folded] = (path, kind)
+            if kind is Kind.DIRECTORY:
+                self._directories.add(path)
             return
         spelled, found = self._seen[folded]
         if spelled != path:
@@ -77,20 +87,22 @@ class Tree:
         if len(self._seen) >= self._limits.members:
             raise RejectedError(f"cannot use the bundle: it has more than {self._limits.members} names")
 
-    def _judge(self, path: str, target: str) -> None:
-        where = path.split("/")[:-1]
-        for part in target.split("/"):
-            if part != "..":
-                where.append(part)
-            elif where:
-                where.pop()
-            else:
-                raise refused(path, f"it links to {target[:80]!r}, outside of the bundle")
-            _, kind = self._seen.get(_folded("/".join(where)), ("", None))
-            if kind is Kind.LINK:
-                raise refused(path, f"it links to {target[:80]!r}, through another link: name the file itself")
-        if path.split("/")[: len(where)] == where:
-            raise refused(path, f"it links to {target[:80]!r}, a directory that holds it")
+
+def _judge(path: str, target: str, links: set[str]) -> None:
+    """Follow one link from the directory that it lies in; `links` and the way are folded."""
+    folded = _folded(path)
+    where = folded.rpartition("/")[0]
+    for part in _folded(target).split("/"):
+        if part != "..":
+            where = f"{where}/{part}" if where else part
+        elif where:
+            where = where.rpartition("/")[0]
+        else:
+            raise refused(path, f"it links to {target[:80]!r}, outside of the bundle")
+        if where in links:
+            raise refused(path, f"it links to {target[:80]!r}, through another link: name the file itself")
+    if not where or folded.startswith(f"{where}/"):
+        raise refused(path, f"it links to {target[:80]!r}, a directory that holds it")
 
 
 def refused(path: str, reason: str) -> RejectedError:
@@ -103,18 +115,18 @@ def _fault(path: str, limits: Limits, *, also: tuple[str, ...] = ()) -> str | No
         return "it is empty"
     if path.startswith("/"):
         return "it is absolute, not relative"
-    if "\\" in path or any(character < " " or "\x7f" <= character <= "\x9f" for character in path):
+    if _UNSAFE.search(path):
         return "it holds a backslash or a control character"
-    if any("\ud800" <= character <= "\udfff" for character in path):
+    if _SURROGATE.search(path):
         return "it is not Unicode text"
-    parts = path.split("/")
-    if len(path.encode()) > limits.path_bytes or len(parts) > limits.path_depth:
+    encoded, parts = path.encode(), path.split("/")
+    if len(encoded) > limits.path_bytes or len(parts) > limits.path_depth:
         return f"it is longer than {limits.path_bytes} bytes or {limits.path_depth} directories"
-    for part in parts:
-        if part in {"", ".", ".."} and part not in also:
+    for part in ("..", ".", ""):
+        if part in parts and part not in also:
             return f"it holds {part!r} between slashes"
-        if len(part.encode()) > limits.component_bytes:
-            return f"a part of it is longer than {limits.component_bytes} bytes"
+    if max(map(len, encoded.split(b"/"))) > limits.component_bytes:
+        return f"a part of it is longer than {limits.component_bytes} bytes"
     return None
 
 
@@ -127,5 +139,8 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _folded(path: str) -> str:
-    """Equal for names that some file system takes for one (Unicode 3.13, D145: canonical caseless match)."""
+    """Equal for names that some file system takes for one (Unicode 3.13, D145: canonical caseless match).
+
+    Slashes stay where they are: none composes with anything, so a path folds part by part.
+    """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())

@@ -1,6 +1,7 @@
 """The archive as a stream: decompressed, hashed on the way, never more than a window of it in memory."""
 
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,44 @@ class Gzip:
         return start
 
 
+class Zstd:
+    """Zstd frames (RFC 8878) one behind the other, the last one whole.
+
+    `zstandard` reads a stream that stops inside a frame as one that ends. So a frame with a mark is put
+    behind the source: what is cut swallows or garbles it. It is random, so that no archive can bring its own.
+    """
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._mark = os.urandom(16)
+        marked = cast("BinaryIO", _Followed(source, zstandard.compress(self._mark)))
+        decompressor = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
+        self._frames = decompressor.stream_reader(marked, read_across_frames=True, closefd=False)
+        self._held = b""  # the last bytes so far, which may be the mark
+
+    def read(self, size: int, /) -> bytes:
+        while piece := self._frames.read(size):
+            data = self._held + piece
+            piece, self._held = data[: -len(self._mark)], data[-len(self._mark) :]
+            if piece:
+                return piece
+        if self._held != self._mark:
+            raise EOFError("it ends inside a zstd frame")
+        return b""
+
+
+class _Followed:
+    """A source with something behind its last byte."""
+
+    def __init__(self, source: Source, last: bytes) -> None:
+        self._source, self._last = source, last
+
+    def read(self, size: int, /) -> bytes:
+        piece = self._source.read(size)
+        if not piece:
+            piece, self._last = self._last, b""
+        return piece
+
+
 def _member() -> "zlib._Decompress":
     return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
 
@@ -137,10 +176,7 @@ def opened(path: Path, limits: Limits, progress: Progress | None = None) -> Iter
         file.seek(0)
         source = Source(file, progress)
         if magic == ZSTD or magic[1:] == ZSTD_SKIPPABLE:
-            decompressor = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
-            plain = cast("BinaryIO", source)
-            with decompressor.stream_reader(plain, read_across_frames=True, closefd=False) as frames:
-                yield Stream(source, frames, limits)
+            yield Stream(source, Zstd(source, limits), limits)
         elif magic.startswith(GZIP):
             yield Stream(source, Gzip(source), limits)
         else:

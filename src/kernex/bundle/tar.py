@@ -104,7 +104,7 @@ class Headers:
     def _end(self) -> None:
         tail = self._stream.exactly(BLOCK)
         while tail:
-            if any(tail):
+            if tail.strip(b"\0"):
                 raise refused("something follows the end of it")
             tail = self._stream.read(BLOCK * 128)
 
