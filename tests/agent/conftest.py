@@ -2,12 +2,18 @@
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.agent.devices import Device
 from tests.agent.fake_control_plane import FakeControlPlane
+
+from kernex import durable
+from kernex.agent.identity import Enrolment
+from kernex.trust import assertion
 
 _MEMORY = Path("/dev/shm")
 
@@ -33,7 +39,18 @@ def new_device(fake: FakeControlPlane, quick_path: Path) -> Device:
     return Device.new(quick_path / "device", fake.url)
 
 
+@pytest.fixture(scope="session")
+def private_key() -> bytes:
+    return assertion.new_private_key()
+
+
 @pytest.fixture
-def device(new_device: Device) -> Iterator[Device]:
-    yield new_device.enrolled()
+def device(new_device: Device, fake: FakeControlPlane, private_key: bytes) -> Iterator[Device]:
+    """Enrolled: what `kernex-agent enroll` leaves on both sides, without the seconds that it takes."""
+    public, device_id = assertion.public_key(private_key), str(uuid.uuid4())
+    fake.devices[public.thumbprint], fake.keys[device_id] = device_id, public
+    durable.write(new_device.state.key, private_key)
+    enrolment = Enrolment(fake.url, fake.issuer, device_id, public.thumbprint)
+    durable.write(new_device.state.enrolment, msgspec.json.encode(enrolment))
+    yield new_device
     assert not new_device.left(), "a process outlived its agent"
