@@ -34,8 +34,15 @@ class Bundle:
         return Digest(hashlib.sha256(self.archive).hexdigest())
 
 
-def make(version: str, name: str = "vad", *, files: dict[str, bytes | str] | None = None, **manifest: Any) -> Bundle:
-    """A bundle with this manifest and these files; ``*.sh`` are executable."""
+def make(
+    version: str,
+    name: str = "vad",
+    *,
+    files: dict[str, bytes | str] | None = None,
+    links: dict[str, str] | None = None,
+    **manifest: Any,
+) -> Bundle:
+    """A bundle with this manifest, these files and links (from path to target); ``*.sh`` are executable."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory, "bundle")
         root.mkdir()
@@ -45,6 +52,8 @@ def make(version: str, name: str = "vad", *, files: dict[str, bytes | str] | Non
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content if isinstance(content, bytes) else content.encode())
             file.chmod(0o755 if path.endswith(".sh") else 0o644)
+        for path, target in (links or {}).items():
+            (root / path).symlink_to(target)
         output = Path(directory, "bundle.tar.zst")
         described = build.build(root, output)
         return Bundle(name, version, output.read_bytes(), described.descriptor.encode())

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from kernex.agent import facts, processes, settings
+from kernex.agent import facts, processes, sandbox, settings
 from kernex.agent.agent import Agent
 from kernex.agent.apps import Apps
-from kernex.agent.control_plane import ControlPlane
+from kernex.agent.control_plane import ControlPlane, Login
 from kernex.agent.drivers.process import ProcessDriver
 from kernex.agent.identity import read_enrolment
 from kernex.agent.install.journal import Journal
@@ -27,15 +27,17 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def assembled(state: StateDirectory) -> Iterator[Agent]:
-    """The agent of an enrolled state directory, alone in it."""
+def assembled(state: StateDirectory, login: Login | None = None) -> Iterator[Agent]:
+    """The agent of an enrolled state directory, alone in it. `login` signs in place of the device's key file."""
     state.prepare()
     with state.lock():
         values = settings.load(state.settings)
         enrolment = read_enrolment(state)
         control_plane = ControlPlane(enrolment.url, values)
-        control_plane.log_in_as(enrolment, partial(Key(state.key, state.mark).assert_identity, enrolment.device_id))
-        apps, scripts = Apps(state.apps), Scripts(values, state.mark)
+        key = partial(Key(state.key, state.mark).assert_identity, enrolment.device_id)
+        control_plane.log_in_as(enrolment, login or key)
+        apps, contained = Apps(state.apps), sandbox.find(values, state.root)
+        scripts = Scripts(values, state.mark, contained)
         driver = ProcessDriver(scripts, apps)
         journal = Journal(state.journal)
         try:
@@ -47,7 +49,7 @@ def assembled(state: StateDirectory) -> Iterator[Agent]:
                 scripts=scripts,
                 settings=values,
                 stop=Stop(),
-                facts=partial(facts.gather, state.root),
+                facts=partial(facts.gather, state.root, contained.facts),
             )
             yield Agent(enrolment.device_id, control_plane, journal, workplace, Installed(apps, driver))
         finally:
