@@ -26,6 +26,7 @@ term_grace_s = 0.3
 settle_s = 0.2
 restart_first_s = 0.05
 disk_margin_bytes = 1
+ballast_bytes = 4096
 """
 
 

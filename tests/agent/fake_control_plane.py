@@ -287,7 +287,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _ended(self, report: InstallReport) -> None:
         before = self.fake.outcomes.setdefault(report.deployment_id, report)
-        assert before.phase == report.phase, "two outcomes for one deployment"
+        if before.phase == "succeeded" and report.phase in {"rolled_back", "broken"}:
+            self.fake.outcomes[report.deployment_id] = report  # its probation ended badly
+        else:
+            assert before.phase == report.phase, "two outcomes for one deployment"
         self.fake.commands.pop(report.deployment_id, None)
 
     def _descriptor(self, bundle_id: str) -> None:

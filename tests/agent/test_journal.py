@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernex.agent.install import journal as journals
+from kernex.agent.install.database import FORMAT
 from kernex.agent.install.journal import Journal
 from kernex.domain.bundle import Digest
 from kernex.domain.errors import ConflictError, RejectedError, UnavailableError
@@ -50,8 +51,8 @@ def test_an_install_is_read_as_it_was_written(path: Path) -> None:
 
 def test_writes_are_synchronous_and_logged_ahead(path: Path) -> None:
     journal = Journal(path)
-    assert journal._connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
-    assert journal._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert journal._database._connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    assert journal._database._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     journal.close()
 
 
@@ -60,7 +61,7 @@ def test_an_outcome_is_told_until_it_is_acknowledged_and_again_when_asked_for(pa
     journal = reopened(path, ended)
     assert journal.unfinished() is None
     assert journal.unacknowledged() == [ended]
-    journal.acknowledge(["d1", "never heard of"])
+    journal.acknowledge([("d1", Phase.ROLLED_BACK), ("never heard of", Phase.FAILED)])
     assert journal.unacknowledged() == []
     assert journal.find("d1") == ended
     journal.repeat("d1")
@@ -70,7 +71,7 @@ def test_an_outcome_is_told_until_it_is_acknowledged_and_again_when_asked_for(pa
 
 def test_an_unfinished_install_cannot_be_acknowledged(path: Path) -> None:
     journal = reopened(path, INSTALL)
-    journal.acknowledge(["d1"])
+    journal.acknowledge([("d1", INSTALL.phase)])
     journal.write(replace(INSTALL, phase=Phase.FAILED))
     assert len(journal.unacknowledged()) == 1
     journal.close()
@@ -82,7 +83,7 @@ def test_only_acknowledged_outcomes_are_forgotten_and_only_beyond_the_last_ones(
     names = [f"d{number}" for number in range(journals.KEPT + 5)]
     for name in names:
         journal.write(replace(INSTALL, deployment_id=name, phase=Phase.SUCCEEDED))
-    journal.acknowledge(names)
+    journal.acknowledge([(name, Phase.SUCCEEDED) for name in names])
     assert journal.find("unheard") is not None
     assert [name for name in names if journal.find(name) is None] == names[:5]
     journal.close()
@@ -93,13 +94,13 @@ def test_a_journal_of_another_format_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(ConflictError, match="it has format 99, this agent knows 1"):
+    with pytest.raises(ConflictError, match=f"it has format 99, this agent knows {FORMAT}"):
         Journal(path)
 
 
 def test_a_phase_that_nobody_knows_is_refused(path: Path) -> None:
     journal = reopened(path, INSTALL)
-    journal._connection.execute("UPDATE install SET phase = 'dancing'")
+    journal._database._connection.execute("UPDATE install SET phase = 'dancing'")
     with pytest.raises(RejectedError, match="dancing"):
         journal.unfinished()
     journal.close()
@@ -113,9 +114,9 @@ def test_a_file_that_is_no_database_is_named(path: Path) -> None:
 
 def test_a_write_that_fails_says_so_and_changes_nothing(path: Path) -> None:
     journal = reopened(path, INSTALL)
-    journal._connection.execute("PRAGMA query_only = ON")  # what a full or read-only disk amounts to
+    journal._database._connection.execute("PRAGMA query_only = ON")  # what a full or read-only disk amounts to
     with pytest.raises(UnavailableError, match="cannot write the journal"):
         journal.write(replace(INSTALL, phase=Phase.FAILED))
-    journal._connection.execute("PRAGMA query_only = OFF")
+    journal._database._connection.execute("PRAGMA query_only = OFF")
     assert journal.find("d1") == INSTALL
     journal.close()

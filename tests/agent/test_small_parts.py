@@ -94,7 +94,7 @@ def test_a_heartbeat_that_is_too_large_says_what_fits_and_the_rest_next_time() -
     assert len(msgspec.json.encode(fitted)) <= limits.HEARTBEAT_BYTES
     told = reports.acknowledged(fitted)
     assert 0 < len(told) < 20
-    assert told == [f"d{n}" for n in range(len(told))]
+    assert told == [(f"d{n}", Phase.FAILED) for n in range(len(told))]
 
 
 def test_even_a_device_full_of_apps_fits_into_a_heartbeat() -> None:

@@ -101,7 +101,11 @@ def test_a_final_state_is_never_left_but_for_a_success_that_did_not_last(machine
         assert reachable(machine, state) == {state}
     for state in machine.revisable:
         assert state not in {after for before in machine.final - {state} for after in machine.table[before].values()}
-        assert {end.value for end in reachable(machine, state) & machine.final} == {"succeeded", "rolled_back", "broken"}
+        assert {end.value for end in reachable(machine, state) & machine.final} == {
+            "succeeded",
+            "rolled_back",
+            "broken",
+        }
     for state in set(machine.states) - machine.final:
         assert reachable(machine, state) > {state}
 

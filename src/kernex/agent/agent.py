@@ -19,6 +19,7 @@ from kernex.agent.control_plane import ControlPlane
 from kernex.agent.facts import Vitals
 from kernex.agent.install.journal import Journal
 from kernex.agent.install.step import Workplace
+from kernex.agent.install.watch import Watch
 from kernex.agent.install.worker import Worker
 from kernex.agent.installed import Installed
 from kernex.domain.errors import KernexError, UnavailableError
@@ -40,6 +41,7 @@ class Agent:
         self._device_id, self._control_plane, self._journal = device_id, control_plane, journal
         self._workplace, self._installed = workplace, installed
         self._worker = Worker(workplace, journal, self._ended, self._wake_up)
+        self._watch = Watch(workplace, journal, self._worker, installed.health)
         self._stop, self._wake = workplace.stop, threading.Event()
         self._vitals = Vitals()
         self._facts_told: dict[str, Any] | None = None
@@ -54,6 +56,7 @@ class Agent:
     def run(self) -> None:
         """Until `quit`."""
         self._recover()
+        self._watch.begin()
         following = pace.Next(0.0)
         while not self._stop.quitting:
             following = self.beat(following.wait_s)
@@ -114,6 +117,7 @@ class Agent:
 
     def _heartbeat(self) -> Heartbeat:
         processes.collect_orphans()
+        self._workplace.ballast.keep()
         unfinished = self._journal.unfinished()
         installs = [reports.install_report(unfinished, self._worker.bytes_done)] if unfinished else []
         installs += [*self._answers.values(), *map(reports.install_report, self._journal.unacknowledged())]
@@ -138,7 +142,7 @@ class Agent:
         self._not_understood.clear()
         if confirmed := reports.acknowledged(heartbeat):
             self._journal.acknowledge(confirmed)
-            for deployment_id in confirmed:
+            for deployment_id, _ in confirmed:
                 self._answers.pop(deployment_id, None)
 
     def _obey(self, raw: msgspec.Raw) -> None:
@@ -165,36 +169,43 @@ class Agent:
 
     def _begin(self, install: Install) -> None:
         """Remember what runs before anything changes, then begin."""
-        install = replace(install, previous=self._workplace.app(install).current)
-        log.info("%s %s: deployment %s begins", install.app, install.version, install.deployment_id)
-        self._worker.begin(self._journal.write(install))
+
+        def written() -> Install:
+            log.info("%s %s: deployment %s begins", install.app, install.version, install.deployment_id)
+            return self._journal.write(replace(install, previous=self._workplace.app(install).current))
+
+        self._worker.begin(written)
 
     def _ended(self, install: Install) -> None:
         """Send the outcome at once. If that fails, heartbeats repeat it."""
         try:
             message = reports.result(reports.install_report(install), self._device_id)
             self._control_plane.result(install.deployment_id, message)
-            self._journal.acknowledge([install.deployment_id])
+            self._journal.acknowledge([(install.deployment_id, install.phase)])
         except KernexError as error:
             log.info("the outcome waits for a heartbeat: %s", error)
 
     def _wake_up(self) -> None:
+        self._watch.wake()
         self._wake.set()
 
     def _recover(self) -> None:
         """Go on where the last agent stopped, however it stopped. What the journal says is believed."""
         if left := processes.sweep(self._workplace.scripts.mark):
             log.warning("ended %d processes of an agent that was killed", left)
-        unfinished = self._journal.unfinished()
-        self._installed.start(unfinished)
+        unfinished, condemned = self._journal.unfinished(), self._watch.agent_started()
+        self._installed.start(unfinished, condemned)
         if unfinished is None:
             self._workplace.collect()
+            self._watch.look()
         else:
             log.info("%s %s: goes on with %s", unfinished.app, unfinished.version, unfinished.phase)
-            self._worker.begin(unfinished)
+            self._worker.begin(lambda: unfinished)
 
     def _leave(self) -> None:
         self._stop.quit()
+        self._watch.end()
         self._worker.join()
+        self._watch.agent_left()
         self._workplace.driver.close()
         self._control_plane.close()

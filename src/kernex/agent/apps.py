@@ -4,6 +4,7 @@
 
     apps/vad/current  -> releases/<digest>     what runs
     apps/vad/previous -> releases/<digest>     the good release before it
+    apps/vad/pins/<digest>                     an empty file: its owner wants to keep this release
     apps/vad/releases/<digest>/                a bundle, unpacked and whole: half a release never has this name
     apps/vad/releases/<digest>.json            its descriptor
     apps/vad/data/                             HOME of its scripts; outlives releases
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from kernex import durable
 from kernex.domain.bundle import NAME, Digest
-from kernex.domain.errors import RejectedError
+from kernex.domain.errors import NotFoundError, RejectedError
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,25 @@ class App:
     def previous(self) -> Digest | None:
         return self._target("previous")
 
+    @property
+    def pinned(self) -> frozenset[Digest]:
+        """Releases that are kept whatever runs."""
+        pins = self.root / "pins"
+        names = [path.name for path in pins.iterdir()] if pins.is_dir() else []
+        return frozenset(Digest(name) for name in names if Digest.is_one(name))
+
+    def pin(self, digest: Digest) -> None:
+        """Keep a release that is here; NotFoundError when it is not."""
+        if not self.release(digest).is_dir():
+            raise NotFoundError(f"cannot pin {digest.short} of {self.name}: there is no such release here")
+        durable.make_directory(self.root / "pins")
+        durable.write(self.root / "pins" / digest, b"")
+
+    def unpin(self, digest: Digest) -> None:
+        """It goes as soon as nothing stands on it."""
+        if digest in self.pinned:
+            durable.remove(self.root / "pins" / digest)
+
     def prepare(self) -> None:
         for directory in (self.releases, self.data, self.temporary):
             durable.make_directory(directory)
@@ -91,8 +111,8 @@ class App:
         return self.releases / f"{_HIDDEN}staging-{digest}"
 
     def collect(self) -> None:
-        """Remove what neither `current` nor `previous` stands on; all of it when the app was never installed."""
-        keep = {str(digest) for digest in (self.current, self.previous) if digest}
+        """Remove what neither `current` nor `previous` stands on and nobody pinned; all of it when nothing is left."""
+        keep = {str(digest) for digest in (self.current, self.previous, *self.pinned) if digest}
         if not keep:
             remove_tree(self.root)
             return

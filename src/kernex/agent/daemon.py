@@ -20,6 +20,7 @@ from kernex.agent.installed import Installed
 from kernex.agent.interrupt import Stop
 from kernex.agent.keys import Key
 from kernex.agent.scripts import Scripts
+from kernex.agent.space import Ballast
 from kernex.agent.state import StateDirectory
 from kernex.domain.errors import KernexError
 
@@ -39,7 +40,8 @@ def assembled(state: StateDirectory, login: Login | None = None) -> Iterator[Age
         apps, contained = Apps(state.apps), sandbox.find(values, state.root)
         scripts = Scripts(values, state.mark, contained)
         driver = ProcessDriver(scripts, apps)
-        journal = Journal(state.journal)
+        ballast = Ballast(state.ballast, values.ballast_bytes, values.disk_margin_bytes)
+        journal = Journal(state.journal, ballast.give_up)
         try:
             workplace = Workplace(
                 apps=apps,
@@ -49,9 +51,10 @@ def assembled(state: StateDirectory, login: Login | None = None) -> Iterator[Age
                 scripts=scripts,
                 settings=values,
                 stop=Stop(),
+                ballast=ballast,
                 facts=partial(facts.gather, state.root, contained.facts),
             )
-            yield Agent(enrolment.device_id, control_plane, journal, workplace, Installed(apps, driver))
+            yield Agent(enrolment.device_id, control_plane, journal, workplace, Installed(apps, driver, ballast))
         finally:
             driver.close()
             control_plane.close()

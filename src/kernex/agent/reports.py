@@ -42,9 +42,9 @@ def fit(heartbeat: Heartbeat) -> Heartbeat:
     return heartbeat
 
 
-def acknowledged(heartbeat: Heartbeat) -> list[str]:
+def acknowledged(heartbeat: Heartbeat) -> list[tuple[str, Phase]]:
     """The outcomes that a 2xx to this heartbeat confirms, by deployment."""
-    return [report.deployment_id for report in heartbeat.installs or [] if report.phase.final]
+    return [(report.deployment_id, report.phase) for report in heartbeat.installs or [] if report.phase.final]
 
 
 def types(not_understood: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ class Settings:
     # Bundles
     max_bundle_bytes: int = 16 << 30
     disk_margin_bytes: int = 64 << 20  # left free on the disk by every install
+    ballast_bytes: int = 8 << 20  # given up on a full disk, so that the journal can still be written
 
     # Scripts and workloads
     path: str = field(default_factory=lambda: os.environ.get("PATH", os.defpath))  # where programs are looked up
@@ -36,6 +37,7 @@ class Settings:
     settle_s: float = 3.0  # a workload without a probe must stay up for so long
     restart_first_s: float = 0.5
     restart_longest_s: float = 60.0
+    probation_s: float = 600.0  # how long a new release is watched after its success; 0: not at all
     log_bytes: int = 4 << 20  # of a workload's log; one older log of that size is kept beside it
 
     def __post_init__(self) -> None:

@@ -20,7 +20,8 @@ def default_root() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
-    """Where each thing lies below `root`. Only its owner may look inside: the device's key is there."""
+    """Where each thing lies below `root`. Only its owner may look inside, for the device's key is there; others
+    may pass through to their own (`kernex.agent.users`)."""
 
     root: Path
 
@@ -41,6 +42,10 @@ class StateDirectory:
         return self.root / "state.db"
 
     @property
+    def ballast(self) -> Path:
+        return self.root / "ballast"
+
+    @property
     def downloads(self) -> Path:
         return self.root / "downloads"
 
@@ -56,7 +61,7 @@ class StateDirectory:
     def prepare(self) -> None:
         """Create what is missing; refuse a directory that others may read."""
         durable.make_directory(self.root)
-        if stat.S_IMODE(self.root.stat().st_mode) & 0o077:
+        if stat.S_IMODE(self.root.stat().st_mode) & 0o066:
             raise DeniedError(f"cannot use {self.root}: others may read it; run chmod 700 {self.root}")
         durable.make_directory(self.downloads)
         durable.make_directory(self.apps)

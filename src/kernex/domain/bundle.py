@@ -25,6 +25,10 @@ class Digest(str):
             raise RejectedError(f"cannot use {value[:80]!r} as a digest: it is not 64 hexadecimal digits")
         return super().__new__(cls, value)
 
+    @staticmethod
+    def is_one(value: str) -> bool:
+        return _SHA256.fullmatch(value) is not None
+
     @property
     def short(self) -> str:
         """Enough of it for a person to tell two apart."""

@@ -4,14 +4,15 @@ import hashlib
 import logging
 import os
 import random
-import shutil
 import time
 from pathlib import Path
 from typing import BinaryIO
 
 from kernex import durable
-from kernex.agent import pace
+from kernex.agent import pace, space
+from kernex.agent.install import room
 from kernex.agent.install.step import DONE, STOPPED, Archive, Ended, Workplace
+from kernex.bundle.descriptor import Descriptor
 from kernex.domain.errors import RejectedError, UnavailableError
 from kernex.domain.install import Install
 
@@ -21,20 +22,24 @@ _PIECE = 256 << 10  # bytes
 
 
 def download(install: Install, workplace: Workplace) -> Ended:
-    """Have the archive, whole and with its SHA-256 checked, in `workplace.archive(install)`.
+    """Have the archive, whole and with its SHA-256 checked, in `workplace.archive(install)`. Its first byte is
+    asked for when the disk has room for all of it, and for what the descriptor says that it holds.
 
     Entered again: what is there whole is kept; what is there in part is hashed again and continued.
     A network that does not answer is waited for, as long as the settings say.
     """
     workplace.progress.bytes_done = 0
-    _preflight(install, workplace)
+    if install.archive_bytes > workplace.settings.max_bundle_bytes:
+        raise RejectedError(
+            f"cannot download {install.archive_bytes} bytes: max_bundle_bytes is {workplace.settings.max_bundle_bytes}"
+        )
     limits = pace.Limits(first_s=workplace.settings.backoff_first_s, longest_s=workplace.settings.backoff_longest_s)
     failures, reached, last_progress = 0, 0, time.monotonic()
     while not workplace.stop.cancelled:
         workplace.stop.check()
         try:
-            _fetch_descriptor(install, workplace)
-            if _fetch_archive(install, workplace):
+            descriptor = _fetch_descriptor(install, workplace)
+            if _fetch_archive(install, descriptor, workplace):
                 return DONE
         except UnavailableError as error:
             if workplace.progress.bytes_done > reached:
@@ -50,26 +55,17 @@ def download(install: Install, workplace: Workplace) -> Ended:
     return STOPPED
 
 
-def _preflight(install: Install, workplace: Workplace) -> None:
-    if install.archive_bytes > workplace.settings.max_bundle_bytes:
-        raise RejectedError(
-            f"cannot download {install.archive_bytes} bytes: max_bundle_bytes is {workplace.settings.max_bundle_bytes}"
-        )
-    part = _part(install, workplace)
-    have = part.stat().st_size if part.exists() else 0
-    needed = max(0, install.archive_bytes - have) + workplace.settings.disk_margin_bytes
-    free = shutil.disk_usage(workplace.downloads).free
-    if free < needed:
-        raise RejectedError(f"cannot download {install.archive_bytes} bytes: {free} are free, {needed} are needed")
-
-
-def _fetch_descriptor(install: Install, workplace: Workplace) -> None:
+def _fetch_descriptor(install: Install, workplace: Workplace) -> Descriptor:
     path = workplace.descriptor(install)
-    if not path.exists():
-        durable.write(path, workplace.source.descriptor(install.bundle_id))
+    if path.exists():
+        return Descriptor.parse(path.read_bytes(), install.digest)
+    data = workplace.source.descriptor(install.bundle_id)
+    descriptor = Descriptor.parse(data, install.digest)
+    durable.write(path, data)
+    return descriptor
 
 
-def _fetch_archive(install: Install, workplace: Workplace) -> bool:
+def _fetch_archive(install: Install, descriptor: Descriptor, workplace: Workplace) -> bool:
     """Whether it is there now; False when the install was cancelled meanwhile."""
     target, part = workplace.archive(install), _part(install, workplace)
     if target.exists():
@@ -79,6 +75,7 @@ def _fetch_archive(install: Install, workplace: Workplace) -> bool:
         have = _rehash(file, hashed)
         if have >= install.archive_bytes:
             have, hashed = _forget(file), hashlib.sha256()
+        _make_room(file, install, descriptor, workplace)
         with workplace.source.archive(install.bundle_id, install.archive_sha256, offset=have) as archive:
             if archive.offset != have:
                 have, hashed = _forget(file), hashlib.sha256()
@@ -95,6 +92,13 @@ def _fetch_archive(install: Install, workplace: Workplace) -> bool:
         os.fsync(file.fileno())
     durable.rename(part, target)
     return True
+
+
+def _make_room(file: BinaryIO, install: Install, descriptor: Descriptor, workplace: Workplace) -> None:
+    """Nothing is fetched that would not fit; what is going to be fetched has its place."""
+    held = os.fstat(file.fileno()).st_blocks * 512
+    room.preflight(install, descriptor, workplace, archive_bytes=max(0, install.archive_bytes - held))
+    space.reserve(file.fileno(), install.archive_bytes)
 
 
 def _check_length(archive: Archive, install: Install) -> None:

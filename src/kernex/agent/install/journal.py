@@ -1,41 +1,23 @@
 """The journal and the outbox: every install, in ``state.db``. What it says is what recovery believes."""
 
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from kernex.agent.install.database import Database, Statement
+from kernex.agent.install.floors import Floors
+from kernex.agent.install.probations import Probations
 from kernex.domain.bundle import Digest
-from kernex.domain.errors import ConflictError, RejectedError, UnavailableError
+from kernex.domain.errors import RejectedError
 from kernex.domain.install import Install, Phase
 
-FORMAT = 1
 KEPT = 200  # acknowledged installs that are remembered, so that an old command never installs again
 
-_SCHEMA = """
-CREATE TABLE install (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    deployment_id TEXT NOT NULL UNIQUE,
-    app TEXT NOT NULL,
-    bundle_id TEXT NOT NULL,
-    version TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    archive_sha256 TEXT NOT NULL,
-    archive_bytes INTEGER NOT NULL,
-    previous TEXT,
-    phase TEXT NOT NULL,
-    tries INTEGER NOT NULL,
-    error TEXT,
-    metrics TEXT NOT NULL,
-    final INTEGER NOT NULL,
-    acknowledged INTEGER NOT NULL DEFAULT 0
-) STRICT
-"""
+#: An install that goes on after its outcome was told (a success that is being undone) has an outcome to tell again.
 _WRITE = """
 INSERT INTO install (
     deployment_id, app, bundle_id, version, digest, archive_sha256, archive_bytes, previous,
@@ -45,34 +27,38 @@ INSERT INTO install (
     :phase, :tries, :error, :metrics, :final
 ) ON CONFLICT (deployment_id) DO UPDATE SET
     previous = excluded.previous, phase = excluded.phase, tries = excluded.tries, error = excluded.error,
-    metrics = excluded.metrics, final = excluded.final
+    metrics = excluded.metrics, final = excluded.final, acknowledged = acknowledged AND excluded.final
+"""
+_ACKNOWLEDGE = "UPDATE install SET acknowledged = 1 WHERE deployment_id = ? AND phase = ? AND final = 1"
+_FORGET = """
+DELETE FROM install WHERE acknowledged = 1 AND number NOT IN
+(SELECT number FROM install WHERE acknowledged = 1 ORDER BY number DESC LIMIT ?)
 """
 
 
 class Journal:
-    """Safe to use from several threads. A write is on disk when it returns, or raises UnavailableError."""
+    """Safe to use from several threads. A write is on disk when it returns, or raises UnavailableError.
 
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise UnavailableError(f"cannot open {path}: {error}; repair the disk") from None
-        self._connection.row_factory = sqlite3.Row
-        try:
-            self._prepare(path)
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise UnavailableError(f"cannot read {path}: {error}; repair the disk") from None
+    `make_room` is asked when the disk is full (`kernex.agent.install.space.Ballast`).
+    """
+
+    def __init__(self, path: Path, make_room: Callable[[], bool] = lambda: False) -> None:
+        self._database = Database(path, make_room)
+        self.probations, self.floors = Probations(self._database), Floors(self._database)
 
     def close(self) -> None:
-        self._connection.close()
+        self._database.close()
 
     def write(self, install: Install) -> Install:
-        """Remember where this install is; returns it."""
+        """Remember where this install is; returns it. A success that replaced something begins its probation
+        with the same write, and what undoes it ends it."""
         row = asdict(install) | {"final": install.phase.final, "metrics": msgspec.json.encode(install.metrics).decode()}
-        with self._transaction() as connection:
-            connection.execute(_WRITE, {name: _plain(value) for name, value in row.items()})
+        statements: list[Statement] = [(_WRITE, {name: _plain(value) for name, value in row.items()})]
+        if install.phase is Phase.SUCCEEDED and install.digest != install.previous:
+            statements += self.probations.beginning(install)
+        elif install.phase is Phase.RESTORING:
+            statements += self.probations.ending(install.deployment_id)
+        self._database.write(*statements)
         return install
 
     def find(self, deployment_id: str) -> Install | None:
@@ -90,59 +76,18 @@ class Journal:
         """The newest installs, the oldest of them first."""
         return self._select("SELECT * FROM install ORDER BY number DESC LIMIT ?", count)[::-1]
 
-    def acknowledge(self, deployment_ids: Iterable[str]) -> None:
-        """The control plane has these outcomes. Forgets the oldest beyond KEPT."""
-        with self._transaction() as connection:
-            connection.executemany(
-                "UPDATE install SET acknowledged = 1 WHERE deployment_id = ? AND final = 1",
-                [(deployment_id,) for deployment_id in deployment_ids],
-            )
-            connection.execute(
-                "DELETE FROM install WHERE acknowledged = 1 AND number NOT IN "
-                "(SELECT number FROM install WHERE acknowledged = 1 ORDER BY number DESC LIMIT ?)",
-                [KEPT],
-            )
+    def acknowledge(self, outcomes: Iterable[tuple[str, Phase]]) -> None:
+        """The control plane has these outcomes, by deployment; one that was revised since is still to be told.
+        Forgets the oldest beyond KEPT."""
+        told: list[Statement] = [(_ACKNOWLEDGE, outcome) for outcome in outcomes]
+        self._database.write(*told, (_FORGET, (KEPT,)))
 
     def repeat(self, deployment_id: str) -> None:
         """The control plane asks for an outcome that it confirmed: tell it again."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE install SET acknowledged = 0 WHERE deployment_id = ?", [deployment_id])
-
-    def _prepare(self, path: Path) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found == 0:
-            with self._transaction() as connection:
-                connection.execute(_SCHEMA)
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
-        elif found != FORMAT:
-            self._connection.close()
-            raise ConflictError(f"cannot read {path}: it has format {found}, this agent knows {FORMAT}; update it")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise UnavailableError(f"cannot write the journal: {error}; free space or repair the disk") from None
+        self._database.write(("UPDATE install SET acknowledged = 0 WHERE deployment_id = ?", (deployment_id,)))
 
     def _select(self, query: str, *values: Any) -> list[Install]:
-        with self._lock:
-            try:
-                rows = self._connection.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise UnavailableError(f"cannot read the journal: {error}; repair the disk") from None
-        return [_install(row) for row in rows]
+        return [_install(row) for row in self._database.read(query, *values)]
 
 
 def _plain(value: Any) -> Any:

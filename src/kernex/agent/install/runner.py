@@ -37,6 +37,8 @@ def _attempt(step: Step, install: Install, workplace: Workplace) -> Ended:
     if workplace.stop.cancelled and install.phase in STOPPABLE:
         return STOPPED
     try:
+        if install.phase is Phase.RESTORING:  # what the device has to come back to is worth the last reserve
+            return workplace.ballast.spend_on(lambda: step(install, workplace))
         return step(install, workplace)
     except KernexError as error:
         return Ended(Event.ERROR, str(error))

@@ -1,13 +1,11 @@
 """Unpack the bundle beside what runs."""
 
-import shutil
-
 from kernex import durable
 from kernex.agent.apps import remove_tree
+from kernex.agent.install import room
 from kernex.agent.install.step import DONE, Ended, Workplace
 from kernex.bundle.descriptor import Descriptor
 from kernex.bundle.verify import check_release, open_verified
-from kernex.domain.errors import RejectedError
 from kernex.domain.install import Install
 
 
@@ -35,10 +33,7 @@ def stage(install: Install, workplace: Workplace) -> Ended:
     )
     staging = app.staging(install.digest)
     remove_tree(staging)
-    free = shutil.disk_usage(app.root).free
-    needed = verified.descriptor.installed_bytes + workplace.settings.disk_margin_bytes
-    if free < needed:
-        raise RejectedError(f"cannot unpack {install.app} {install.version}: {free} bytes are free, {needed} needed")
+    room.preflight(install, verified.descriptor, workplace)
     staging.mkdir(mode=0o755)
     verified.unpack(staging)
     durable.rename(staging, release)

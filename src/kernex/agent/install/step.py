@@ -13,6 +13,7 @@ from kernex.agent.drivers import Driver
 from kernex.agent.interrupt import Stop
 from kernex.agent.scripts import Release, Scripts
 from kernex.agent.settings import Settings
+from kernex.agent.space import NO_BALLAST, Ballast
 from kernex.domain.bundle import Digest
 from kernex.domain.install import Event, Install
 
@@ -68,6 +69,7 @@ class Workplace:
     settings: Settings
     stop: Stop
     facts: Callable[[], dict[str, Any]]
+    ballast: Ballast = NO_BALLAST
     progress: Progress = field(default_factory=Progress)
 
     def app(self, install: Install) -> App:
@@ -92,6 +94,7 @@ class Workplace:
                 durable.remove(path)
             except OSError as error:
                 log.warning("cannot clean up %s: %s", path, error)
+        self.ballast.keep()
 
 
 Step = Callable[[Install, Workplace], Ended]

@@ -33,6 +33,8 @@ def restore(install: Install, workplace: Workplace) -> Ended:
     _undo(install, workplace)
     workplace.driver.stop(app.name)
     app.stand_on(install.previous)
+    if app.previous == install.previous:  # it was committed once; what runs is not also what ran before
+        app.remember(None)
     if install.previous is None:
         return DONE
     release = workplace.release(app, install.previous)

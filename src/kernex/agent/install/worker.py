@@ -25,7 +25,7 @@ class Worker:
     ) -> None:
         self._workplace, self._journal, self._ended, self._idle = workplace, journal, ended, idle
         self._thread: threading.Thread | None = None
-        self._busy = threading.Event()
+        self._busy, self._beginning = threading.Event(), threading.Lock()
 
     @property
     def busy(self) -> bool:
@@ -35,13 +35,18 @@ class Worker:
     def bytes_done(self) -> int:
         return self._workplace.progress.bytes_done
 
-    def begin(self, install: Install) -> None:
-        """Take on an install that the journal has. Only when not busy."""
-        self._busy.set()
-        self._workplace.stop.renew()
-        self._workplace.progress.bytes_done = 0
-        self._thread = threading.Thread(target=self._work, args=(install,), name="install", daemon=True)
-        self._thread.start()
+    def begin(self, written: Callable[[], Install | None]) -> bool:
+        """Take on the install that `written` puts into the journal; False when there is none, or while busy:
+        then it is not asked. Whoever asks second sees what the first one changed."""
+        with self._beginning:
+            if self.busy or self._workplace.stop.quitting or (install := written()) is None:
+                return False
+            self._busy.set()
+            self._workplace.stop.renew()
+            self._workplace.progress.bytes_done = 0
+            self._thread = threading.Thread(target=self._work, args=(install,), name="install", daemon=True)
+            self._thread.start()
+            return True
 
     def cancel(self) -> None:
         """Ask the install to stop, if it has switched nothing yet."""
