@@ -26,6 +26,7 @@ from kernex.agent.install.journal import Journal
 from kernex.agent.install.step import Ended, Step, Workplace
 from kernex.agent.install.steps import STEPS
 from kernex.agent.interrupt import Stop
+from kernex.agent.sandbox import Sandbox
 from kernex.agent.scripts import Scripts
 from kernex.agent.settings import Settings
 from kernex.bundle.descriptor import Descriptor
@@ -141,7 +142,8 @@ class Machine:
     @contextmanager
     def boot(self, fuse: Fuse) -> Iterator[tuple[CuttingJournal, Workplace]]:
         processes.sweep("cut")
-        scripts = Scripts(Settings(disk_margin_bytes=1), "cut")
+        settings = Settings(disk_margin_bytes=1)
+        scripts = Scripts(settings, "cut", Sandbox(settings, self._root))
         driver = ProcessDriver(scripts, self.apps)
         journal = CuttingJournal(self._root / "state.db")
         journal.fuse = fuse

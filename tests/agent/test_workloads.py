@@ -16,6 +16,7 @@ from kernex.agent import proc
 from kernex.agent.apps import App, Apps
 from kernex.agent.drivers import Condition
 from kernex.agent.drivers.process import Footprint, ProcessDriver
+from kernex.agent.sandbox import Sandbox
 from kernex.agent.scripts import Release, Scripts
 from kernex.agent.settings import Settings
 from kernex.domain.bundle import Digest
@@ -32,7 +33,7 @@ def apps(quick_path: Path) -> Apps:
 
 @pytest.fixture
 def driver(apps: Apps) -> Iterator[ProcessDriver]:
-    made = ProcessDriver(Scripts(SETTINGS, "workloads"), apps)
+    made = ProcessDriver(Scripts(SETTINGS, "workloads", Sandbox(SETTINGS, apps.root)), apps)
     yield made
     made.close()
 

@@ -17,8 +17,9 @@ _TEXT = 200  # characters of one fact
 _OPTIONAL = ("device_model", "gpu")  # left out, in this order, should the facts be too large
 
 
-def gather(state: Path) -> dict[str, Any]:
-    """The facts of this machine, within the wire's cap. `state` is on the disk that is asked for its space."""
+def gather(state: Path, sandbox: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The facts of this machine, within the wire's cap. `state` is on the disk that is asked for its space;
+    `sandbox` is how far scripts are contained, once that is known."""
     system = os.uname()
     facts: dict[str, Any] = {
         "arch": system.machine,
@@ -32,6 +33,8 @@ def gather(state: Path) -> dict[str, Any]:
         "disk_free_mb": coarse(shutil.disk_usage(state).free >> 20),
         "boot_id": proc.boot_id(),
     }
+    if sandbox is not None:
+        facts["sandbox"] = sandbox
     optional = {"device_model": _text("/proc/device-tree/model"), "gpu": _gpu()}
     facts |= {name: value for name, value in optional.items() if value}
     for name in _OPTIONAL:

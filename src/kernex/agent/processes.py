@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from kernex.agent import proc
+from kernex.agent import cgroups, proc
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +49,15 @@ def adopt_orphans() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One started program. `mark` is in the environment of all its descendants that kept theirs."""
+    """One started program. `mark` is in the environment of all its descendants that kept theirs. A `kept` one
+    is a keeper: the program is its child, in a namespace that the kernel ends with it. `group` is its control
+    group."""
 
     process: subprocess.Popen[bytes]
     mark: str
     started: int  # clock ticks since boot
+    kept: bool = False
+    group: Path | None = None
 
     @property
     def pid(self) -> int:
@@ -70,9 +74,20 @@ def new_mark(prefix: str) -> str:
 
 
 def start(
-    argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str], mark: str, merge_errors: bool = False
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    mark: str,
+    merge_errors: bool = False,
+    fds: tuple[int, ...] = (),
+    kept: bool = False,
+    group: Path | None = None,
 ) -> Run:
-    """Start a program in a session of its own, its output in pipes, nothing inherited."""
+    """Start a program in a session of its own, its output in pipes, nothing inherited but `fds`.
+
+    A keeper ends with the *thread* that started it (prctl(2), PR_SET_PDEATHSIG): that has to wait for it.
+    """
     with _lock:
         process = subprocess.Popen(
             argv,
@@ -82,12 +97,13 @@ def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merge_errors else subprocess.PIPE,
             start_new_session=True,
+            pass_fds=fds,
             umask=0o027,
             bufsize=0,
         )
         _children.add(process.pid)
     seen = proc.look(process.pid)
-    run = Run(process, mark, seen.started if seen else 0)
+    run = Run(process, mark, seen.started if seen else 0, kept, group)
     for pipe in run.outputs:
         os.set_blocking(pipe.fileno(), False)
     return run
@@ -119,8 +135,14 @@ def terminate(run: Run) -> bool:
     if run.process.poll() is not None:
         return False
     with suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGTERM)
+        os.killpg(_group_of(run), signal.SIGTERM)
     return True
+
+
+def status(run: Run) -> int:
+    """Its exit status, negative for a signal; a keeper tells that as a shell does, 128 more."""
+    code = run.process.returncode
+    return 128 - code if run.kept and 128 < code <= 128 + signal.NSIG else code
 
 
 def end(run: Run, *, grace_s: float) -> int:
@@ -131,6 +153,8 @@ def end(run: Run, *, grace_s: float) -> int:
     if grace_s > 0 and terminate(run):
         with suppress(subprocess.TimeoutExpired):
             run.process.wait(grace_s)
+    if run.group is not None:
+        cgroups.kill(run.group)
     survivors = kill_all(lambda everybody: _family(run, everybody))
     with suppress(subprocess.TimeoutExpired):
         run.process.wait(_KILL_PATIENCE_S)
@@ -138,7 +162,9 @@ def end(run: Run, *, grace_s: float) -> int:
         pipe.close()
     with _lock:
         _children.discard(run.pid)
-    return len(survivors - {run.pid})
+    if run.group is not None:
+        cgroups.remove(run.group)
+    return 0 if run.kept else len(survivors - {run.pid})  # what was kept ends with its keeper, if a moment later
 
 
 def sweep(prefix: str) -> int:
@@ -172,6 +198,13 @@ def collect_orphans() -> None:
     if _adopting:
         me = os.getpid()
         _reap({one.pid for one in proc.everybody() if one.parent == me and not one.alive})
+
+
+def _group_of(run: Run) -> int:
+    """Whom a signal to the program is for. A keeper dies of it, and all that it keeps at once: so it goes past
+    it, once there is somebody."""
+    below = (one.group for one in proc.everybody() if one.parent == run.pid)
+    return next(below, run.pid) if run.kept else run.pid
 
 
 def _family(run: Run, everybody: list[proc.Process]) -> set[int]:

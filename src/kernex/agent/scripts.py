@@ -1,8 +1,11 @@
-"""Running a bundle's script: argv without a shell, an environment from scratch, a wall clock, nothing left behind."""
+"""Running a bundle's script: no shell, an environment from scratch, a sandbox, a wall clock, nothing left."""
 
+import errno
 import logging
 import os
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from kernex.agent import processes
 from kernex.agent.apps import App
 from kernex.agent.interrupt import Stop
 from kernex.agent.output import Excerpt
+from kernex.agent.sandbox import Sandbox
 from kernex.agent.settings import Settings
 from kernex.bundle import manifest
 from kernex.domain.bundle import Digest
@@ -56,10 +60,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """Runs the scripts of bundles for one agent. `mark` names the agent in every run."""
+    """Starts what bundles bring, for one agent. `mark` names the agent in every run."""
 
     settings: Settings
     mark: str
+    sandbox: Sandbox
 
     def environment(self, release: Release) -> dict[str, str]:
         """All that a bundle's process gets to see. No variable of the agent unless the owner lists it."""
@@ -79,6 +84,37 @@ class Scripts:
             "KERNEX_PREVIOUS": str(release.app.release(release.previous)) if release.previous else "",
         }
 
+    def start(self, argv: Sequence[str], release: Release, *, mark: str, merge_errors: bool = False) -> processes.Run:
+        """Start a program of the release, as contained as this device does it.
+
+        Raises RejectedError when the device's owner does not allow it, or the program is not to be found. The
+        thread that calls this has to wait for the end of the run (`kernex.agent.processes.start`).
+        """
+        path = self.settings.path
+        program = str(release.path / argv[0]) if "/" in argv[0] else argv[0]
+        if shutil.which(program, path=path) is None:
+            why = errno.EACCES if Path(program).exists() else errno.ENOENT
+            raise RejectedError(f"cannot run {argv[0]!r}: {os.strerror(why)}")
+        previous = [release.app.release(release.previous)] if release.previous else []
+        with self.sandbox.command(
+            argv,
+            self.environment(release),
+            app=release.app,
+            readable=[release.path, *(path for path in previous if path.is_dir())],
+            permissions=release.manifest.asks_for,
+            mark=mark,
+        ) as command:
+            return processes.start(
+                command.argv,
+                cwd=release.path,
+                environment=command.environment,
+                mark=mark,
+                merge_errors=merge_errors,
+                fds=command.fds,
+                kept=command.kept,
+                group=command.group,
+            )
+
     def run(self, what: str, script: str, release: Release, *, timeout_s: float, stop: Stop) -> Finished:
         """Run a script of the release to its end. `what` names it in messages.
 
@@ -88,9 +124,7 @@ class Scripts:
         stop.check()
         argv = _argv(script, release.path)
         try:
-            run = processes.start(
-                argv, cwd=release.path, environment=self.environment(release), mark=processes.new_mark(self.mark)
-            )
+            run = self.start(argv, release, mark=processes.new_mark(self.mark))
         except OSError as error:
             raise RejectedError(f"cannot run the {what} {script!r}: {error.strerror}") from None
         printed, everything = Excerpt(self.settings.output_bytes), Excerpt(self.settings.output_bytes)
@@ -116,7 +150,7 @@ class Scripts:
             raise RejectedError(f"cannot wait longer for the {what} {script!r}: {timeout_s:g} s are over{_said(words)}")
         if survivors:
             log.warning("the %s %r left %d processes behind; they were ended", what, script, survivors)
-        return Finished(run.process.returncode, printed.text(), words)
+        return Finished(processes.status(run), printed.text(), words)
 
     def must_run(self, what: str, script: str, release: Release, *, timeout_s: float, stop: Stop) -> None:
         """Run a script that has to end with status 0, or raise RejectedError with its last words."""

@@ -3,11 +3,25 @@
 import os
 import tomllib
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 from kernex.domain.errors import RejectedError
+from kernex.domain.manifest import Permission
+
+
+class Level(StrEnum):
+    """How far what bundles bring is contained, the strongest first."""
+
+    BUBBLEWRAP = "bubblewrap"  #: it sees what it needs and nothing else
+    RESTRICTED = "restricted"  #: a user of its own (if the agent is root), bounds, and no way to more rights
+    NONE = "none"  #: it can do what the agent can
+
+    def reaches(self, floor: "Level") -> bool:
+        order = list(Level)
+        return order.index(self) <= order.index(floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,17 @@ class Settings:
     restart_longest_s: float = 60.0
     probation_s: float = 600.0  # how long a new release is watched after its success; 0: not at all
     log_bytes: int = 4 << 20  # of a workload's log; one older log of that size is kept beside it
+
+    # Containment
+    sandbox: Level = Level.BUBBLEWRAP  # the strongest level to try; what this machine cannot do comes out weaker
+    sandbox_floor: Level = Level.NONE  # below it nothing of a bundle is installed or run
+    allow_permissions: tuple[Permission, ...] = (Permission.NETWORK, Permission.GPU)
+    first_uid: int = 60_800  # apps run as users of their own from here on, if the agent is root
+    max_processes: int = 1024  # of an app, threads included
+    max_open_files: int = 4096  # of one process
+    max_file_bytes: int = 4 << 30  # of one file that a bundle's process writes
+    max_memory_bytes: int = 0  # address space of a process, and memory of a run where cgroups can tell; 0: no bound
+    scratch_bytes: int = 64 << 20  # of /tmp in the sandbox, which lies in memory; TMPDIR is on the disk
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

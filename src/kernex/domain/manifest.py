@@ -7,6 +7,7 @@ here are the values and the rules that hold between them.
 import re
 import shlex
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -15,6 +16,14 @@ from kernex.domain.errors import RejectedError
 
 MAX_SCRIPT_S = 3600.0  # seconds; the longest that any script of a bundle may run
 INTERPRETERS = {".py": "python3", ".sh": "sh"}  # for scripts without an executable bit
+
+
+class Permission(StrEnum):
+    """What a bundle may ask for beyond its own files. A device grants what its owner allows."""
+
+    NETWORK = "network"  #: the device's network, its loopback included; without it there is none
+    GPU = "gpu"  #: the devices that compute or see: GPUs, accelerators, cameras
+    PRIVILEGED = "privileged"  #: no sandbox: it runs as the agent does
 
 
 def command_line(script: str) -> list[str]:
@@ -163,10 +172,14 @@ class Manifest:
     run: Run | None = None
     health: Health | None = None
     rollback: Rollback | None = None
+    permissions: list[str] = field(default_factory=list)
     critical: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         BundleRef(self.name, self.version)
+        for name in self.permissions:
+            if name not in set(Permission):
+                raise RejectedError(f"cannot ask for the permission {name[:80]!r}: there are {', '.join(Permission)}")
         unknown = sorted(set(self.critical) - set(self.__slots__))
         if unknown:
             raise RejectedError(
@@ -176,6 +189,11 @@ class Manifest:
     @property
     def ref(self) -> BundleRef:
         return BundleRef(self.name, self.version)
+
+    @property
+    def asks_for(self) -> frozenset[Permission]:
+        """Its permissions, each once."""
+        return frozenset(map(Permission, self.permissions))
 
     @property
     def scripts(self) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -119,8 +120,9 @@ class _Supervised:
         self._release, self._command, self._scripts = release, command, scripts
         self._settings = scripts.settings
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep_running, name=f"run-{release.app.name}", daemon=True)
+        self._thread = threading.Thread(target=self._live, name=f"run-{release.app.name}", daemon=True)
         self._health = Health(Condition.RUNNING, 0)
+        self._begun: Future[processes.Run] = Future()
         self._run: processes.Run
 
     @property
@@ -137,8 +139,8 @@ class _Supervised:
 
     def start(self) -> None:
         """Start it for the first time: a command that cannot be started at all is the caller's to know."""
-        self._run = self._start()
         self._thread.start()
+        self._run = self._begun.result()
 
     def ask_to_stop(self) -> None:
         self._stop.set()
@@ -153,13 +155,10 @@ class _Supervised:
         footprint = app.footprint
         durable.write(footprint, msgspec.json.encode(Footprint(mark)))
         try:
-            run = processes.start(
-                self._command.command,
-                cwd=self._release.path,
-                environment=self._scripts.environment(self._release),
-                mark=mark,
-                merge_errors=True,
-            )
+            run = self._scripts.start(self._command.command, self._release, mark=mark, merge_errors=True)
+        except RejectedError:
+            durable.remove(footprint)
+            raise
         except OSError as error:
             durable.remove(footprint)
             raise RejectedError(f"cannot run {self._command.command[0]!r}: {error.strerror}") from None
@@ -170,6 +169,16 @@ class _Supervised:
             raise
         log.info("%s %s runs as process %d", app.name, self._release.manifest.version, run.pid)
         return run
+
+    def _live(self) -> None:
+        """The thread: it starts every process itself, because a process may end with the thread that started it."""
+        try:
+            self._run = self._start()
+        except BaseException as error:  # noqa: BLE001 - the caller of `start` raises it
+            self._begun.set_exception(error)
+        else:
+            self._begun.set_result(self._run)
+            self._keep_running()
 
     def _keep_running(self) -> None:
         printed = RotatedFile(self._release.app.log, self._settings.log_bytes)
@@ -200,7 +209,7 @@ class _Supervised:
         sinks = {pipe.fileno(): write for pipe in self._run.outputs}
         ended = processes.attend(self._run, sinks, until=self._stop.is_set, glance_s=_QUIET_GLANCE_S)
         processes.end(self._run, grace_s=0 if ended else self._command.stop_timeout_s)
-        return self._run.process.returncode, time.monotonic() - began
+        return processes.status(self._run), time.monotonic() - began
 
     def _start_again(self, code: int, delay_s: float) -> bool:
         """Start it anew after `delay_s`, trying until it can be started; False when told to stop."""

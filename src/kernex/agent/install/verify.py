@@ -23,6 +23,7 @@ def verify(install: Install, workplace: Workplace) -> Ended:
     wanted = BundleRef(install.app, install.version)
     if verified.manifest.ref != wanted:
         raise RejectedError(f"cannot install {wanted}: the bundle says that it is {verified.manifest.ref}")
+    workplace.scripts.sandbox.admit(verified.manifest.asks_for)
     if reasons := unmet(verified.manifest.requires, workplace.facts()):
         raise RejectedError(f"cannot run {wanted} on this device: {'; '.join(reasons)}")
     return DONE
