@@ -66,6 +66,7 @@ def release(
     deploy_timeout_s: float = 5.0,
     probe: str | None = PASSING,
     rollback: str | None = None,
+    rollback_timeout_s: float = 5.0,
     run: list[str] | None = None,
     files: dict[str, bytes | str] | None = None,
     health: dict[str, Any] | None = None,
@@ -80,7 +81,7 @@ def release(
         manifest["health"] = {"script": "probe.sh", **limits, **(health or {})}
     if rollback is not None:
         scripts["rollback.sh"] = script(rollback)
-        manifest["rollback"] = {"script": "rollback.sh"}
+        manifest["rollback"] = {"script": "rollback.sh", "timeout_s": rollback_timeout_s}
     if run is not None:
         manifest["run"] = {"command": run, "stop_timeout_s": 2}
     return make(version, files={**scripts, **(files or {})}, **manifest)

@@ -193,8 +193,8 @@ class Agent:
         """Go on where the last agent stopped, however it stopped. What the journal says is believed."""
         if left := processes.sweep(self._workplace.scripts.mark):
             log.warning("ended %d processes of an agent that was killed", left)
-        unfinished, condemned = self._journal.unfinished(), self._watch.agent_started()
-        self._installed.start(unfinished, condemned)
+        unfinished = self._journal.unfinished()
+        self._installed.start(unfinished, self._watch.agent_started(unfinished))
         if unfinished is None:
             self._workplace.collect()
             self._watch.look()

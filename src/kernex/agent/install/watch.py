@@ -44,11 +44,13 @@ class Watch:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._look_on, name="probation", daemon=True)
 
-    def agent_started(self) -> frozenset[str]:
-        """Count this start, before anything else is started. Returns the apps that had better stay down: each
-        is put back as soon as nothing else is being installed."""
+    def agent_started(self, unfinished: Install | None) -> frozenset[str]:
+        """Count this start, before anything else is started; against an unfinished install it counts already,
+        as a try. Returns the apps that had better stay down: each is put back as soon as nothing is being
+        installed."""
         try:
-            self._blamed = self._journal.probations.started()
+            if unfinished is None:
+                self._blamed = self._journal.probations.started()
             found = self._journal.probations.all()
         except KernexError as error:  # a disk that takes no more writes is no reason to run nothing
             log.error("cannot count this start: %s", error)  # noqa: TRY400 - one line an event
