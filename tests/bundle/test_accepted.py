@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from tests.bundle.corpus import END, GOOD, extension, file, head, packed, padded, plain, raw, record, special, zst
+from tests.bundle.crafted import END, GOOD, extension, file, head, packed, padded, plain, raw, record, special, zst
 
 from kernex.bundle.archive import Described, describe, unpack
 from kernex.bundle.build import build

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.bundle.corpus import END, GOOD, file, head, padded, plain, zst
+from tests.bundle.crafted import END, GOOD, file, head, padded, plain, zst
 
 from kernex.bundle.archive import describe, unpack
 from kernex.bundle.build import LEFT_OUT, build
 from kernex.bundle.verify import check_release, open_verified
 from kernex.domain.errors import KernexError, RejectedError
 
-LETTERS = st.characters(exclude_characters="/\\", exclude_categories=["Cc", "Cs"])
+TURNS = "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # lines and directions
+LETTERS = st.characters(exclude_characters=f"/\\{TURNS}", exclude_categories=["Cc", "Cs"])
 PARTS = st.text(LETTERS, min_size=1, max_size=20).filter(lambda part: part not in {".", "..", *LEFT_OUT})
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 TREES = st.dictionaries(PATHS, st.tuples(st.binary(max_size=2000), st.booleans()), max_size=8)

@@ -3,9 +3,10 @@
 The format. A bundle is a directory with ``manifest.json`` at its top (`kernex.domain.manifest` says what is
 in it), packed as a tar archive and compressed with zstd, or with gzip: readers tell by the first bytes.
 The archive holds regular files, directories, and symlinks that are relative and stay inside without leading
-through another symlink; nothing else. Names are UTF-8 and relative, without ``.``, ``..``, backslashes and
-control characters, and no two differ only in case or Unicode form. Of permissions only "executable" is
-kept (0755, else 0644); owners, times and empty directories are not. `kernex.bundle.limits` has the caps.
+through another symlink; nothing else. Names are UTF-8 and relative, without ``.``, ``..``, backslashes,
+control characters and what breaks or turns a line, and no two differ only in case or Unicode form. Of
+permissions only "executable" is kept (0755, else 0644); owners, times and empty directories are not.
+`kernex.bundle.limits` has the caps.
 
 The descriptor is canonical JSON: no spaces, keys sorted, entries sorted by path::
 

@@ -12,7 +12,8 @@ from enum import StrEnum
 from kernex.bundle.limits import LIMITS, Limits
 from kernex.domain.errors import RejectedError
 
-_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")  # backslash and control characters
+#: Backslash, control characters, and what breaks or turns around the line that it is shown in.
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

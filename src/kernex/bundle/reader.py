@@ -36,7 +36,7 @@ def members(stream: Stream, limits: Limits) -> Iterator[File | LinkEntry]:
         path = _relative(header)
         match header.kind:
             case Kind.DIRECTORY:
-                if path:
+                if header.name not in {".", "./"}:
                     tree.add_directory(path)
             case Kind.LINK:
                 tree.add_link(path, header.target)
@@ -59,8 +59,6 @@ def _relative(header: Header) -> str:
     path = header.name
     if header.kind is Kind.DIRECTORY:
         path = path.removesuffix("/")
-        if path == ".":
-            return ""
     return path.removeprefix("./")
 
 

@@ -1,0 +1,97 @@
+"""Headers that are damaged, contradict themselves or promise what is not there."""
+
+from tests.bundle.crafted import END, Hostile, extension, head, padded, pax, raw, record
+
+
+def _signed(block: bytes) -> bytes:
+    """The checksum of old Suns, which took bytes for signed numbers."""
+    total = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + b" " * 8 + block[156:])
+    return block[:148] + b"%06o\0 " % total + block[156:]
+
+
+HEADERS: Hostile = {
+    "wrong_checksum": (lambda: raw(b"b" + head()[1:]), "checksum"),
+    "checksum_no_number": (lambda: raw(head()[:148] + b"zzzzzzzz" + head()[156:]), "where a number belongs"),
+    "damaged_in_the_middle": (lambda: raw(b"garbage!" * 64, head()), "no tar archive"),
+    "version_7": (lambda: raw(head(at257=b"\0" * 8)), "no tar archive"),
+    "size_no_number": (lambda: raw(head(at124=b"12x45678901\0")), "where a number belongs"),
+    "size_with_sign": (lambda: raw(head(at124=b"-0000000001\0")), "where a number belongs"),
+    "cve_2025_8194": (
+        lambda: raw(head(at124=b"\xff" + ((1 << 88) - 1024).to_bytes(11, "big")), END),
+        "where a number belongs",
+    ),
+    "size_of_88_bits": (lambda: raw(head(at124=b"\x80" + b"\xff" * 11)), "larger than"),
+    "size_beyond_the_end": (lambda: raw(head(size=1 << 20), b"x" * 512), "ends too early"),
+    "pax_negative_size": (lambda: pax("size", "-1024"), "no number"),
+    "pax_size_no_number": (lambda: pax("size", "1_0"), "no number"),
+    "pax_size_huge": (lambda: pax("size", "9" * 19), "larger than"),
+    "pax_huge": (lambda: pax("comment", "A" * (1 << 20)), "8192 at most"),
+    "pax_twice": (lambda: raw(*[extension(b"x", record("path", "b"))] * 2, head()), "path twice"),
+    "pax_and_gnu": (lambda: raw(extension(b"x", record("path", "b")), extension(b"L", b"c\0"), head()), "path twice"),
+    "pax_key_twice": (lambda: raw(extension(b"x", record("path", "a") * 2), head()), "damaged"),
+    "pax_no_length": (lambda: raw(extension(b"x", b"path=b\n"), head()), "damaged"),
+    "pax_length_0": (lambda: raw(extension(b"x", b"0 path=b\n"), head()), "damaged"),
+    "pax_length_too_small": (lambda: raw(extension(b"x", b"3 path=b\n"), head()), "damaged"),
+    "pax_length_too_large": (lambda: raw(extension(b"x", b"99 path=b\n"), head()), "damaged"),
+    "pax_without_newline": (lambda: raw(extension(b"x", b"9 path=bc"), head()), "damaged"),
+    "pax_zeros": (lambda: raw(extension(b"x", record("path", "b") + b"\0" * 9), head()), "damaged"),
+    "pax_key_not_utf8": (lambda: raw(extension(b"x", b"8 \xff=b\n\n"), head()), "damaged|not UTF-8"),
+    "cve_2024_6232": (lambda: raw(extension(b"x", b"1" * 8192), head()), "damaged"),
+    "global_path": (lambda: raw(extension(b"g", record("path", "b")), head()), "global header"),
+    "global_size": (lambda: raw(extension(b"g", record("size", "512")), head()), "global header"),
+    "gnu_name_huge": (lambda: raw(extension(b"L", b"a" * (1 << 20)), head()), "8192 at most"),
+    "gnu_name_endless": (lambda: raw(head(kind=b"L", at124=b"\x80" + b"\xff" * 11)), "8192 at most"),
+    "gnu_name_without_member": (lambda: raw(extension(b"L", b"a\0")), "after an extension header"),
+    "gnu_name_twice": (lambda: raw(*[extension(b"L", b"a\0")] * 2, head()), "path twice"),
+    "checksum_signed": (lambda: raw(_signed(head("\u00e9".encode()))), "checksum"),
+    "checksum_blank": (lambda: raw(head()[:148] + b" " * 8 + head()[156:]), "checksum"),
+    "checksum_of_nothing": (lambda: raw(bytes(511) + b"x"), "no tar archive"),
+    "all_bits_set": (lambda: raw(b"\xff" * 512), "no tar archive"),
+    "version_of_the_future": (lambda: raw(head(at263=b"99")), "no tar archive"),
+    "magic_of_cpio": (lambda: raw(padded(b"070701" + b"0" * 104 + b"pwn\0")), "no tar archive"),
+    "size_not_octal": (lambda: raw(head(at124=b"00000000008\0")), "where a number belongs"),
+    "size_with_a_nul_inside": (lambda: raw(head(at124=b"0000001\0001\0")), "where a number belongs"),
+    "size_in_hexadecimal": (lambda: raw(head(at124=b"0x000000200\0")), "where a number belongs"),
+    "size_of_an_extension_no_number": (lambda: raw(head(kind=b"x", at124=b"many numbers")), "where a number belongs"),
+    "size_of_an_extension_below_zero": (lambda: raw(head(kind=b"x", at124=b"\xff" * 12)), "where a number belongs"),
+    "extension_beyond_the_end": (lambda: raw(head(kind=b"x", size=4096), end=b"20 path=a\n"), "ends too early"),
+    "content_cut": (lambda: raw(head(size=5000), b"x" * 4000, end=b""), "ends too early"),
+    "padding_cut": (lambda: raw(head(size=5), b"hello", end=b""), "ends too early"),
+    "header_cut": (lambda: raw(head()[:300], end=b""), "ends too early"),
+    "pax_size_with_sign": (lambda: pax("size", "+0"), "no number"),
+    "pax_size_of_20_digits": (lambda: pax("size", "0" * 19 + "1"), "no number"),
+    "pax_size_empty": (lambda: pax("size", ""), "no number"),
+    "pax_size_with_a_fraction": (lambda: pax("size", "0.5"), "no number"),
+    "pax_size_in_arabic_digits": (lambda: pax("size", "\u0661"), "no number"),
+    "pax_size_smaller": (
+        lambda: raw(extension(b"x", record("size", "0")), head(size=512), head(b"../victim/pwn")),
+        "two sizes",
+    ),
+    "pax_size_larger": (
+        lambda: raw(extension(b"x", record("size", "1024")), head(size=512), b"x" * 512, head(b"b")),
+        "two sizes",
+    ),
+    "pax_length_signed": (lambda: raw(extension(b"x", b"+9 path=b\n"), head()), "damaged"),
+    "pax_length_negative": (lambda: raw(extension(b"x", b"-9 path=b\n"), head()), "damaged"),
+    "pax_length_in_hexadecimal": (lambda: raw(extension(b"x", b"0x9 path=b\n"), head()), "damaged"),
+    "pax_length_after_a_space": (lambda: raw(extension(b"x", b" 10 path=b\n"), head()), "damaged"),
+    "pax_length_of_six_digits": (lambda: raw(extension(b"x", b"000014 path=b\n"), head()), "damaged"),
+    "pax_length_into_the_next_record": (
+        lambda: raw(extension(b"x", b"18 path=b\n9 size=1\n"), head()),
+        "damaged",
+    ),
+    "pax_record_in_a_value": (lambda: pax("path", "a\n19 path=../victim\n"), "control character"),
+    "pax_without_key": (lambda: raw(extension(b"x", b"5 =b\n"), head()), "uses ''"),
+    "pax_without_value": (lambda: raw(extension(b"x", b"7 path\n"), head()), "damaged"),
+    "pax_key_in_other_case": (lambda: pax("PATH", "b"), "uses 'PATH'"),
+    "pax_key_with_a_nul": (lambda: pax("path\0", "b"), "uses"),
+    "global_link": (lambda: raw(extension(b"g", record("linkpath", "b")), head()), "global header"),
+    "global_attribute": (lambda: raw(extension(b"g", record("SCHILY.xattr.user.a", "b")), head()), "SCHILY.xattr"),
+    "global_that_is_damaged": (lambda: raw(extension(b"g", b"999 comment=b\n"), head()), "damaged"),
+    "gnu_link_without_member": (lambda: raw(extension(b"K", b"a\0")), "after an extension header"),
+    "pax_without_member": (lambda: raw(extension(b"x", record("path", "b"))), "after an extension header"),
+    "gnu_name_for_a_pax_header": (
+        lambda: raw(extension(b"L", b"a\0"), extension(b"x", record("path", "b")), head()),
+        "path twice",
+    ),
+}
