@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 QUICK := $(wildcard tests/domain tests/wire tests/trust tests/durable tests/bundle tests/repository)
 BENCHES := $(sort $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/[a-z]*.py)))
 
-.PHONY: help setup demo test check lint bench docs lock
+.PHONY: help setup demo test check lint crash bench docs lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-zA-Z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ demo: $(READY) ## See it all happen: a control plane, 8 devices, a bad model put
 	$(BIN)/kernex demo --once
 
 test: lint ## Everything: style, types, walls between rooms, all tests
+	scripts/system-packages
 	$(BIN)/python -m pytest
 
 check: lint ## The quick part of test, for while you work
@@ -33,6 +34,10 @@ lint: $(READY) ## Style, types and the walls between rooms
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+crash: $(READY) ## Strike an installing agent everywhere: kills, power cuts, full disks; 30 minutes
+	scripts/system-packages
+	$(BIN)/python -m tests.crash
 
 bench: $(BENCHES) ## Measure everything; figures also go to build/bench/NAME.json
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+from tests.agent import bundles
 from tests.agent.devices import QUICK, Device
 from tests.agent.fake_control_plane import FakeControlPlane, Handler
 from tests.crash import invariant, zygote
@@ -16,9 +18,12 @@ from tests.crash.scenarios import Scenario
 from tests.crash.zygote import Zygote
 
 from kernex.agent import processes
+from kernex.agent.settings import Settings
 from kernex.agent.state import StateDirectory
 
-_IN_DISTRESS_S = 0.4  # for which an agent whose disk is full lives on before somebody turns it off
+#: Scripts are not contained here: how they are is another suite's, and it would take most of the time.
+_SETTINGS = QUICK + ('sandbox = "none"\n' if "sandbox" in Settings.__slots__ else "")
+_IN_DISTRESS_S = 0.25  # for which an agent whose disk is full lives on before somebody turns it off
 _FAILING = (Action.NO_SPACE, Action.IO_ERROR)
 
 
@@ -88,10 +93,11 @@ class Bench:
             mount = stack.enter_context(LoopMount.made(file_system, work)) if file_system else None
             fake = stack.enter_context(FakeControlPlane.started())
             fake.server.RequestHandlerClass = QuickHandler
-            device = Device.new(work / "enrolled", fake.url, QUICK).enrolled()
-            log = work / "agent.log"
+            device = Device.new(work / "enrolled", fake.url, _SETTINGS).enrolled()
+            shutil.copytree(device.state.root, work / "warm")
+            fake.offer(bundles.release("0.0.1"))
             shim = zygote.compiled(work)
-            started = stack.enter_context(Zygote.started(shim, device.state.key, log))
+            started = stack.enter_context(Zygote.started(shim, work / "warm", work / "agent.log"))
             yield cls(work, fake, started, device.state.root, mount)
 
     @property
@@ -171,11 +177,7 @@ class Bench:
             patience_s=_IN_DISTRESS_S if strike.action in _FAILING else 20.0,
         )
         if strike.action is Action.POWER_CUT and self.mount:
-            order = Order(
-                **{name: getattr(order, name) for name in order.__struct_fields__ if name not in ("mount", "device")},
-                mount=str(self.mount.directory),
-                device=self.mount.device,
-            )
+            order = msgspec.structs.replace(order, mount=str(self.mount.directory), device=self.mount.device)
         return self.zygote.live(order)
 
     def _power_on(self, scenario: Scenario) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 SIZES = {"ext4": 48 << 20, "xfs": 320 << 20}  # bytes; mkfs.xfs makes nothing smaller than 300 MiB
 _MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 _LOOP_MAJOR = 7
+_PATIENCE_S = 20.0
+_MEMORY_NEEDED = 2 << 30  # bytes; else the images lie on the disk
 _SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
 _HERE = Path(__file__).resolve()
 
@@ -57,9 +60,29 @@ class LoopMount:
         _command("mount", "-o", "loop,noatime", str(self.image), str(self.directory))
 
     def again(self) -> None:
-        """What a power cycle does to it: everything that was not on the disk is lost, the log is replayed."""
-        _command("umount", str(self.directory))
-        self.mount()
+        """What a power cycle does to it: everything that was not on the disk is lost, the log is replayed.
+
+        A sandbox that starts elsewhere on this machine copies every mount for a moment, and then `umount` leaves
+        the dead file system alive there, and `mount` finds it again.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            _command("umount", str(self.directory))
+            self.mount()
+            if self._works():
+                return
+            if time.monotonic() > deadline:
+                raise NotAllowedError(f"cannot mount {self.image} anew: another mount namespace holds it")
+            time.sleep(0.01)
+
+    def _works(self) -> bool:
+        witness = self.directory / ".works"
+        try:
+            witness.touch()
+            witness.unlink()
+        except OSError:
+            return False
+        return True
 
     def sync(self) -> None:
         """Everything in it is on the disk."""
@@ -71,14 +94,26 @@ class LoopMount:
             os.close(fd)
 
 
+def quick_place() -> str | None:
+    """A directory in memory, where there is enough, else None: an agent syncs a lot, and here it matters what is
+    lost, not how long it takes."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        return None
+    status = os.statvfs(memory)
+    usable = not status.f_flag & os.ST_NOEXEC and status.f_bavail * status.f_frsize >= _MEMORY_NEEDED
+    return str(memory) if usable else None
+
+
 def guarded(mount: Path, device: int) -> int:
     """A descriptor of a loop mount whose power may be cut, or PermissionError: it has to be a loop device, the
     one that was named, and neither that of the system, of the work tree, nor of any temporary directory."""
     fd = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     found = os.fstat(fd).st_dev
-    precious = ["/", "/tmp", "/var/tmp", "/dev/shm", "/home", tempfile.gettempdir(), _HERE, Path.cwd()]
-    forbidden = {os.stat(path).st_dev for path in [*precious, mount.parent] if os.path.exists(path)}
-    if found != device or found in forbidden or os.major(found) != _LOOP_MAJOR or not os.path.ismount(mount):
+    places = map(Path, ("/", "/tmp", "/var/tmp", "/dev/shm", "/home", tempfile.gettempdir()))
+    precious = [place for place in (*places, _HERE, Path.cwd(), mount.parent) if place.exists()]
+    forbidden = {place.stat().st_dev for place in precious}
+    if found != device or found in forbidden or os.major(found) != _LOOP_MAJOR or not mount.is_mount():
         os.close(fd)
         raise PermissionError(f"cannot cut the power of {mount}: it is no loop mount of this suite")
     return fd

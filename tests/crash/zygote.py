@@ -1,10 +1,12 @@
 """An agent's process with everything imported: each life of an agent is a fork of it, a few milliseconds away.
 
-Run as ``python -m tests.crash.zygote KEY`` with the shim preloaded. Reads orders, writes lives, one line of JSON
-each. It has no threads, or forks of it would inherit locks that nobody unlocks.
+Run as ``python -m tests.crash.zygote STATE`` with the shim preloaded. It lives once itself, in that state directory,
+so that everything is imported and compiled; then it reads orders and writes lives, one line of JSON each. It has no
+threads by then, or forks of it would inherit locks that nobody unlocks.
 """
 
 import ctypes
+import gc
 import logging
 import os
 import select
@@ -22,13 +24,13 @@ from tests.crash.points import Action, Life, Order
 
 from kernex.agent import daemon, processes
 from kernex.agent.identity import read_enrolment
-from kernex.agent.install import runner, steps  # noqa: F401 - imported by an install: here once for all of them
 from kernex.agent.state import StateDirectory
 from kernex.domain.errors import KernexError
 from kernex.trust.assertion import Purpose, sign
 
 SOURCE = Path(__file__).with_name("shim.c")
 ROOT = Path(__file__).resolve().parents[2]
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def compiled(directory: Path) -> Path:
@@ -47,12 +49,13 @@ class Zygote:
 
     @classmethod
     @contextmanager
-    def started(cls, shim: Path, key: Path, log: Path) -> Iterator["Zygote"]:
+    def started(cls, shim: Path, state: Path, log: Path) -> Iterator["Zygote"]:
+        """`state` is an enrolled state directory to warm up in; its key is that of all lives."""
         environment = {**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
         with (
             log.open("wb") as words,
             subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.zygote", str(key)],
+                [sys.executable, "-m", "tests.crash.zygote", str(state)],
                 cwd="/",
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -74,10 +77,14 @@ class Zygote:
         return msgspec.json.decode(self.process.stdout.readline(), type=Life)
 
 
-def main(key: Path) -> None:
+def main(state: StateDirectory) -> None:
     """Serve until standard input ends."""
-    private = key.read_bytes()
+    _die_with_parent()
+    private = state.key.read_bytes()
     processes.adopt_orphans()  # what a killed agent leaves behind comes to us, and is collected
+    _be_alive(state, private)
+    gc.collect()
+    gc.freeze()  # or every life copies the pages in which it counts
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
@@ -114,9 +121,10 @@ def _ends(pid: int, patience_s: float) -> bool:
 
 
 def _be_an_agent(order: Order, private: bytes, note: int) -> None:
-    """The whole life of a forked process: `daemon.run` for one heartbeat, but that the key is at hand."""
+    """The whole life of a forked process."""
     status = 2
     try:
+        _die_with_parent()
         os.setpgid(0, 0)
         logging.basicConfig(format="%(message)s", level=logging.INFO)
         state = StateDirectory(Path(order.root))
@@ -134,16 +142,8 @@ def _be_an_agent(order: Order, private: bytes, note: int) -> None:
             ctypes.c_uint64,
             ctypes.c_int,
         ]
-        shim.crash_arm(
-            order.root.encode(), order.action, order.at, order.after, order.weaknesses, mount, device, note
-        )
-        me = read_enrolment(state).device_id
-
-        def login(issuer: str, nonce: str) -> str:
-            return sign(private, Purpose.LOGIN, subject=me, audience=issuer, nonce=nonce)
-
-        with daemon.assembled(state, login) as agent:
-            status = 0 if agent.run_once() else 1
+        shim.crash_arm(order.root.encode(), order.action, order.at, order.after, order.weaknesses, mount, device, note)
+        status = 0 if _be_alive(state, private) else 1
     except (KernexError, OSError) as error:
         logging.error("%s", error)  # noqa: LOG015, TRY400 - as the agent does
         status = 1
@@ -151,5 +151,21 @@ def _be_an_agent(order: Order, private: bytes, note: int) -> None:
         os._exit(status)
 
 
+def _die_with_parent() -> None:
+    """Leave nothing running where a suite was ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _be_alive(state: StateDirectory, private: bytes) -> bool:
+    """`daemon.run` for one heartbeat and what it asks for, but that the key is at hand."""
+    me = read_enrolment(state).device_id
+
+    def login(issuer: str, nonce: str) -> str:
+        return sign(private, Purpose.LOGIN, subject=me, audience=issuer, nonce=nonce)
+
+    with daemon.assembled(state, login) as agent:
+        return agent.run_once()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(StateDirectory(Path(sys.argv[1])))
