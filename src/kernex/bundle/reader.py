@@ -12,6 +12,8 @@ from kernex.bundle.names import Kind, Tree
 from kernex.bundle.streams import Stream, refused
 from kernex.bundle.tar import Header, Headers, padding
 
+_TOP = frozenset({".", "./", "/"})  # the directory that everything is in, as tools name it
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -36,7 +38,7 @@ def members(stream: Stream, limits: Limits) -> Iterator[File | LinkEntry]:
         path = _relative(header)
         match header.kind:
             case Kind.DIRECTORY:
-                if header.name not in {".", "./"}:
+                if header.name not in _TOP:
                     tree.add_directory(path)
             case Kind.LINK:
                 tree.add_link(path, header.target)

@@ -24,7 +24,6 @@ _REFUSED = {
     b"S": "a sparse file: pack it without --sparse",
 }
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
-_FULL = 8**11 - 1  # bytes: what some writers leave in the header of a file whose size has no room there
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
 #: PAX records without meaning for a bundle. Sparse files, extended attributes, ACLs and charsets are not among them.
 _IGNORED = frozenset(
@@ -97,7 +96,7 @@ class Headers:
         if "size" in extended:
             if not _DECIMAL.fullmatch(extended["size"]):
                 raise refused(f"{_text(name)[:80]!r} has no number as its size")
-            if size not in {0, _FULL, int(extended["size"])}:
+            if size not in {0, int(extended["size"])}:
                 raise refused(f"{_text(name)[:80]!r} has two sizes")
             size = int(extended["size"])
         if size and _KINDS[kind] is not Kind.FILE:

@@ -94,7 +94,7 @@ OUTSIDE: Hostile = {
     ),
     "cve_2024_12718": (lambda: packed(link("x", "."), link("x", "../victim")), "'.' between slashes"),
     "dot_dot_in_overlong_utf8": (lambda: raw(head(b"\xc0\xae\xc0\xae\xc0\xafvictim")), "not UTF-8"),
-    "the_root_itself": (lambda: raw(head(b"/", b"5")), "it is empty"),
+    "the_root_twice_over": (lambda: raw(head(b"//", b"5")), "absolute"),
     "above_by_a_drive": (lambda: packed(file("C:\\victim\\pwn")), "backslash"),
     "link_in_all_bytes_of_its_field": (
         lambda: raw(head(b"l", b"2", at157=b"../" * 30 + b"victimpwn1")),
