@@ -17,6 +17,12 @@ from kernex.domain.install import Phase
 SERVING = ["/bin/sh", "-c", 'echo $$ > "$KERNEX_DATA/pid"; exec sleep 300']
 
 
+def uncontained(device: Device) -> None:
+    """A device without a sandbox: in one, nothing outlives the agent, and a script does not know its own pid."""
+    with device.state.settings.open("a") as file:
+        file.write('sandbox = "none"\n')
+
+
 def pid(device: Device) -> int:
     path = device.app().data / "pid"
     assert eventually(lambda: path.exists() and path.read_text().endswith("\n"))
@@ -25,6 +31,7 @@ def pid(device: Device) -> int:
 
 def test_an_agent_killed_in_a_deploy_script_finishes_after_its_restart(fake: FakeControlPlane, device: Device) -> None:
     """And the script that was under way does not run beside its second run."""
+    uncontained(device)
     script = f'echo $$ >> "$KERNEX_DATA/runs"; test -e "$KERNEX_DATA/again" || exec sleep 300; {bundles.MARKING}'
     bundle = bundles.release("1.0.0", deploy=script)
     deployment = fake.offer(bundle)
@@ -56,6 +63,7 @@ def test_an_agent_killed_in_a_download_goes_on_where_it_was(fake: FakeControlPla
 def test_a_workload_that_outlived_its_agent_is_ended_before_the_new_one_starts(
     fake: FakeControlPlane, device: Device
 ) -> None:
+    uncontained(device)
     deployment = fake.offer(bundles.release("1.0.0", run=SERVING))
     with device.process() as agent:
         fake.outcome(deployment)
@@ -73,6 +81,7 @@ def test_a_workload_that_outlived_its_agent_is_ended_before_the_new_one_starts(
 def test_sigterm_stops_the_agent_and_its_workloads_soon_and_as_a_success(
     fake: FakeControlPlane, device: Device
 ) -> None:
+    uncontained(device)
     deployment = fake.offer(bundles.release("1.0.0", run=SERVING))
     fake.long_poll_s = 30
     with device.process() as agent:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -68,6 +69,8 @@ def outside(yard: Yard) -> Iterator[Outside]:
         os.set_inheritable(opened, True)
         os.environ["KERNEX_PROBE_SECRET"] = CANARY
         stack.callback(os.environ.pop, "KERNEX_PROBE_SECRET")
+        holder = stack.enter_context(subprocess.Popen(["sleep", "601"]))  # the agent's environment, as it began
+        stack.callback(holder.kill)
         everybody = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=yard.state.root.parent)))
         everybody.chmod(0o777)
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -5,6 +5,7 @@ hands it neither its environment nor its descriptors. `Level.RESTRICTED` is mean
 that an app has a user of its own. A machine may hold more than the table says (`depends`), never less.
 """
 
+import os
 from dataclasses import dataclass
 
 from kernex.agent.settings import Level
@@ -42,7 +43,7 @@ def reads(path):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`timeout_s` is for programs that do not end by themselves; what is `planted` lies in data/ before."""
+    """`timeout_s` is for programs that do not end by themselves."""
 
     name: str
     program: str
@@ -51,7 +52,8 @@ class Probe:
     timeout_s: float = 20.0
 
 
-SURVIVOR = "86399.125"  # seconds that `sleep` is told: how to find again what outlived its script
+#: Seconds that `sleep` is told, for this process of the suite alone: how to find what outlived its script.
+SURVIVOR = f"{86_000 + os.getpid() / 10_000_000:.7f}"
 
 PROBES = [
     Probe(

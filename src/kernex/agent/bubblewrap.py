@@ -39,13 +39,13 @@ _GPU_DEVICES = (
     "/dev/nvidia*",
     "/dev/nvhost-*",
     "/dev/nvmap",
-    "/dev/dri",
+    "/dev/dri/*",
     "/dev/kfd",
-    "/dev/accel*",
+    "/dev/accel/*",
     "/dev/hailo*",
     "/dev/apex_*",
     "/dev/video*",
-    "/dev/dma_heap",
+    "/dev/dma_heap/*",
     "/dev/rknpu",
 )
 _GPU_FILES = ("/etc/nv_tegra_release", "/etc/OpenCL", "/etc/vulkan", "/etc/glvnd", "/sys")
@@ -111,12 +111,14 @@ def arguments(
     for path in writable:
         shown += ["--bind", str(path), str(path)]
     if Permission.GPU in permissions:
-        for name in devices():
+        nodes = devices()
+        shown += _directories(map(Path, nodes))
+        for name in nodes:
             shown += ["--dev-bind-try", name, name]
         for name in _GPU_FILES:
             shown += ["--ro-bind-try", name, name]
-    for path in ("/", "/dev", str(hidden)):
-        shown += ["--remount-ro", path]
+    for top in ("/", "/dev", str(hidden)):
+        shown += ["--remount-ro", top]
     for name, value in environment.items():
         shown += ["--setenv", name, value]
     return [*shown, "--chdir", str(readable[0])]

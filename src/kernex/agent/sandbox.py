@@ -215,12 +215,13 @@ class Sandbox:
         return cgroups.make(self.groups, mark, processes=bounds.max_processes, memory_bytes=bounds.max_memory_bytes)
 
 
-def find(settings: Settings, state: Path) -> Sandbox:
-    """The strongest level that works here, as a real run shows, and why no stronger one."""
+def find(settings: Settings, state: Path, *, where: str | None = None) -> Sandbox:
+    """The strongest level that works here, as a real run shows, and why no stronger one. `where` the tools are
+    looked up, if not where the agent's own programs are."""
     state = state.absolute()
     if settings.sandbox is Level.NONE:
         return Sandbox(settings, state, why_not="agent.toml says sandbox = none")
-    where = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    where = where or f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     tools = {name: path for name in ("bwrap", "prlimit", "setpriv") if (path := shutil.which(name, path=where))}
     for name in ("prlimit", "setpriv"):
         if name not in tools:

@@ -1,0 +1,35 @@
+"""What these tests need of the machine; where it is not to be had they say so, and in CI that is a failure."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.sandbox.yard import Yard, at
+
+from kernex.agent.settings import Level
+
+
+def need(level: Level, reached: Level, why_not: str) -> None:
+    """Go on only where the level is reached; those below bubblewrap are judged with users of their own."""
+    missing = why_not if reached is not level else ""
+    if level is not Level.BUBBLEWRAP and os.geteuid() != 0:
+        missing = "not root: apps have no users of their own"
+    if missing and os.environ.get("CI"):
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture
+def yard() -> Iterator[Yard]:
+    """A device whose scripts are contained as far as can be."""
+    with Yard.opened() as opened:
+        need(Level.BUBBLEWRAP, opened.level, opened.scripts.sandbox.why_not)
+        yield opened
+
+
+@pytest.fixture
+def restricted() -> Iterator[Yard]:
+    with Yard.opened(at(Level.RESTRICTED)) as opened:
+        need(Level.RESTRICTED, opened.level, opened.scripts.sandbox.why_not)
+        yield opened
