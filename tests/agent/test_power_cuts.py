@@ -285,6 +285,14 @@ def test_a_release_that_takes_the_power_down_each_time_is_given_up_and_put_back(
     assert machine.apps["vad"].current == GOOD_BEFORE.digest
 
 
+def test_an_install_is_over_even_when_the_disk_fails_while_it_is_cleaned_up(quick_path: Path) -> None:
+    """Or the thread that installs would end with it, and the agent be busy for ever."""
+    machine = Machine(quick_path / "machine", GOOD_BEFORE)
+    with machine.boot(Fuse(None)) as (_, workplace):
+        workplace.downloads.rmdir()
+        workplace.collect()
+
+
 def test_a_step_that_fails_in_a_way_nobody_foresaw_is_reported(quick_path: Path) -> None:
     machine = Machine(quick_path / "machine", GOOD_BEFORE)
 

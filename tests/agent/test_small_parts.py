@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernex.agent import commands, facts, reports, settings
-from kernex.agent.apps import Apps, remove_tree
+from kernex.agent.apps import App, Apps, remove_tree
 from kernex.agent.health import Checked, Streak, Verdict, judge, read_verdict
 from kernex.agent.output import Excerpt, RotatedFile
 from kernex.agent.settings import Settings
@@ -179,6 +179,22 @@ def test_collecting_keeps_what_is_stood_on(tmp_path: Path) -> None:
     app.remember(None)
     Apps(tmp_path).collect()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    """Or a disk that stutters while it is cleaned up would cost the release that runs, and its data."""
+    unreadable = App(tmp_path / ("x" * 300))  # ENAMETOOLONG: an error that root gets too
+    with pytest.raises(OSError, match="name too long"):
+        _ = unreadable.current
+    with pytest.raises(OSError, match="name too long"):
+        unreadable.collect()
+    no_link = App(tmp_path)
+    (tmp_path / "current").write_text("")
+    assert no_link.current is None
+
+
+def test_cleaning_up_a_disk_that_fails_is_left_for_the_next_time(tmp_path: Path) -> None:
+    Apps(tmp_path / ("x" * 300)).collect()
 
 
 def test_a_tree_that_is_being_removed_has_lost_its_name(tmp_path: Path) -> None:

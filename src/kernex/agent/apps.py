@@ -11,11 +11,12 @@
     apps/vad/run.log, run.json                 of its workload
 """
 
+import errno
 import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class App:
 
     @property
     def current(self) -> Digest | None:
-        """The release that the app stands on; None when it was never installed."""
+        """The release that the app stands on; None when it was never installed. OSError when the disk does not say."""
         return self._target("current")
 
     @property
@@ -123,8 +124,12 @@ class App:
     def _target(self, link: str) -> Digest | None:
         try:
             return Digest((self.root / link).readlink().name)
-        except (OSError, RejectedError):
+        except (FileNotFoundError, RejectedError):
             return None
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it is there and no link: nobody stands on that
+                return None
+            raise  # an unreadable link taken for none would cost the release and the data
 
     def _point(self, link: str, digest: Digest | None) -> None:
         if digest is None:
@@ -148,18 +153,35 @@ class Apps:
         with suppress(FileNotFoundError):
             yield from (App(path) for path in sorted(self.root.iterdir()) if NAME.fullmatch(path.name))
 
-    def installed(self) -> list[App]:
-        return [app for app in self if app.current]
+    def installed(self) -> list[tuple[App, Digest]]:
+        """The apps that stand on a release, and on which. One whose link cannot be read is left out."""
+        found = []
+        for app in self:
+            try:
+                if digest := app.current:
+                    found.append((app, digest))
+            except OSError as error:
+                log.error("cannot read what %s stands on: %s", app.name, error)  # noqa: TRY400 - one line an event
+        return found
 
     def collect(self) -> None:
         """Remove every release that nothing stands on. What cannot be removed now is left for the next time."""
-        for path in [*self.root.glob(f"{_HIDDEN}*")]:
-            remove_tree(path)
-        for app in self:
-            try:
-                app.collect()
-            except OSError as error:
-                log.warning("cannot clean up %s: %s", app.root, error)
+        with cleaning(self.root):
+            for path in [*self.root.glob(f"{_HIDDEN}*")]:
+                with cleaning(path):
+                    remove_tree(path)
+            for app in self:
+                with cleaning(app.root):
+                    app.collect()
+
+
+@contextmanager
+def cleaning(path: Path) -> Iterator[None]:
+    """A disk that fails while something is removed is no reason to stop: it is left for the next time."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("cannot clean up %s: %s", path, error)
 
 
 def remove_tree(path: Path) -> None:

@@ -30,13 +30,11 @@ class Installed:
     def start(self, unfinished: Install | None, condemned: frozenset[str] = frozenset()) -> None:
         """Start what ran before the agent was started, except for the app that an install is switching and
         for those that are about to be put back."""
-        for app in self._apps.installed():
+        for app, digest in self._apps.installed():
             if unfinished and unfinished.app == app.name and unfinished.phase in _SWITCHING:
                 continue
             if app.name in condemned:
                 continue
-            digest = app.current
-            assert digest is not None  # noqa: S101 - `installed` says so, and nobody else writes yet
             try:
                 release = Release.read(app, digest, app.previous)
                 self._ballast.spend_on(partial(self._driver.start, release))
@@ -45,8 +43,7 @@ class Installed:
                 self._not_startable[app.name] = digest
 
     def reports(self) -> list[AppReport]:
-        found = [(app, digest) for app in self._apps if (digest := app.current)]
-        return [self._report(app, digest) for app, digest in found[:_MOST]]
+        return [self._report(app, digest) for app, digest in self._apps.installed()[:_MOST]]
 
     def health(self, name: str) -> Health:
         """How the app's workload is; failing, when it could not even be started."""

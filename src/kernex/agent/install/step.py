@@ -1,6 +1,5 @@
 """What a step is, and everything that it may touch."""
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kernex import durable
-from kernex.agent.apps import App, Apps
+from kernex.agent.apps import App, Apps, cleaning
 from kernex.agent.drivers import Driver
 from kernex.agent.interrupt import Stop
 from kernex.agent.scripts import Release, Scripts
@@ -16,8 +15,6 @@ from kernex.agent.settings import Settings
 from kernex.agent.space import NO_BALLAST, Ballast
 from kernex.domain.bundle import Digest
 from kernex.domain.install import Event, Install
-
-log = logging.getLogger(__name__)
 
 
 class Archive(Protocol):
@@ -87,13 +84,13 @@ class Workplace:
         return Release.read(app, digest, previous)
 
     def collect(self) -> None:
-        """Remove what no release and no install needs. Only when no install is unfinished."""
+        """Remove what no release and no install needs; what cannot be removed now is left for the next time.
+        Only when no install is unfinished."""
         self.apps.collect()
-        for path in list(self.downloads.iterdir()):
-            try:
-                durable.remove(path)
-            except OSError as error:
-                log.warning("cannot clean up %s: %s", path, error)
+        with cleaning(self.downloads):
+            for path in [*self.downloads.iterdir()]:
+                with cleaning(path):
+                    durable.remove(path)
         self.ballast.keep()
 
 
