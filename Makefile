@@ -23,7 +23,7 @@ demo: $(READY) ## See it all happen: a control plane, 8 devices, a bad model put
 	$(BIN)/kernex demo --once
 
 test: lint ## Everything: style, types, walls between rooms, all tests
-	scripts/system-packages
+	-scripts/system-packages
 	$(BIN)/python -m pytest
 
 check: lint ## The quick part of test, for while you work
@@ -36,13 +36,17 @@ lint: $(READY) ## Style, types and the walls between rooms
 	$(BIN)/lint-imports
 
 crash: $(READY) ## Strike an installing agent everywhere: kills, power cuts, full disks; 30 minutes
-	scripts/system-packages
+	-scripts/system-packages
 	$(BIN)/python -m tests.crash
+	$(BIN)/python -m tests.sandbox
 
 bench: $(BENCHES) ## Measure everything; figures also go to build/bench/NAME.json
 
 bench-%: $(READY) ## Measure one part: agent, heartbeat
 	$(BIN)/python benchmarks/$*.py
+
+fuzz: $(READY) ## Feed the readers of archives and manifests with 60 s of broken bytes
+	$(BIN)/python -m tests.fuzz
 
 docs: $(READY) ## Write the pages that follow from the code: state diagrams, glossary
 	$(BIN)/python scripts/write_docs.py

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernex.domain.errors import RejectedError
-from kernex.domain.manifest import MAX_SCRIPT_S, Deploy, Health, Manifest, Rollback, Run, Threshold, command_line
+from kernex.domain.manifest import (
+    MAX_SCRIPT_S,
+    Deploy,
+    Health,
+    Manifest,
+    Permission,
+    Rollback,
+    Run,
+    Threshold,
+    command_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +137,13 @@ def test_a_critical_field_that_is_not_known_refuses_the_bundle() -> None:
     assert Manifest("1", critical=["health", "requires"]).critical
     with pytest.raises(RejectedError, match="cannot obey the critical manifest field 'attestation'"):
         Manifest("1", critical=["health", "attestation"])
+
+
+def test_a_manifest_asks_for_permissions_that_there_are() -> None:
+    assert Manifest("1").asks_for == frozenset()
+    assert Manifest("1", permissions=["network", "gpu", "network"]).asks_for == {Permission.NETWORK, Permission.GPU}
+    with pytest.raises(RejectedError, match="cannot ask for the permission 'usb': there are network, gpu, privileged"):
+        Manifest("1", permissions=["network", "usb"])
 
 
 def test_the_scripts_of_a_manifest_are_the_files_that_it_runs_by_name() -> None:

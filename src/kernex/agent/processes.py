@@ -169,7 +169,10 @@ def end(run: Run, *, grace_s: float) -> int:
 
 def sweep(prefix: str) -> int:
     """Kill every process of any run whose mark begins with `prefix`: what an agent that was killed left."""
-    return len(kill_all(lambda everybody: {one.pid for one in everybody if wears(one.pid, prefix)}))
+    killed = kill_all(lambda everybody: {one.pid for one in everybody if wears(one.pid, prefix)})
+    if (parent := cgroups.own()) is not None:
+        cgroups.sweep(parent, prefix)
+    return len(killed)
 
 
 def kill_all(find: Callable[[list[proc.Process]], set[int]]) -> set[int]:

@@ -17,7 +17,7 @@ import stat
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -238,11 +238,12 @@ def find(settings: Settings, state: Path, *, where: str | None = None) -> Sandbo
         if (reason := sandbox.trial()) is None:
             return sandbox
         reasons.append(f"bwrap does not work here: {reason}")
-    sandbox = Sandbox(settings, state, Level.RESTRICTED, "; ".join(reasons), **common)
-    reason = _closed(state) or sandbox.trial()
-    if reason is None:
-        return sandbox
-    return Sandbox(settings, state, Level.NONE, "; ".join([*reasons, reason]))
+    weaker = Sandbox(settings, state, Level.RESTRICTED, **common)
+    if (reason := _closed(state) or weaker.trial()) is not None:
+        return Sandbox(settings, state, Level.NONE, "; ".join([*reasons, reason]))
+    if os.geteuid() != 0:
+        reasons.append("the agent is not root, so apps share its user")
+    return replace(weaker, why_not="; ".join(reasons))
 
 
 def _closed(state: Path) -> str | None:
