@@ -47,11 +47,30 @@ def test_a_rotated_file_never_grows_over_its_limit(
     file = RotatedFile(path, 32)
     for piece in pieces:
         file.write(piece)
-        assert path.stat().st_size <= 32
+        assert not path.exists() or path.stat().st_size <= 32
     file.close()
     older = path.with_name("run.log.1")
-    kept = (older.read_bytes() if older.exists() else b"") + path.read_bytes()
+    kept = b"".join(one.read_bytes() for one in (older, path) if one.exists())
     assert b"".join(pieces).endswith(kept)
+    assert kept or not any(pieces)
+
+
+def test_a_log_goes_on_when_the_disk_takes_it_again(tmp_path: Path) -> None:
+    path, older = tmp_path / "logs" / "run.log", tmp_path / "logs" / "run.log.1"
+    file = RotatedFile(path, 4)
+    with pytest.raises(OSError, match="No such file"):
+        file.write(b"lost")
+    older.mkdir(parents=True)
+    (older / "in the way").touch()
+    file.write(b"1234")
+    for _ in range(2):
+        with pytest.raises(OSError, match="directory"):
+            file.write(b"lost")
+    (older / "in the way").unlink()
+    older.rmdir()
+    file.write(b"56")
+    file.close()
+    assert (older.read_bytes(), path.read_bytes()) == (b"1234", b"56")
 
 
 def test_the_last_line_that_is_a_verdict_counts() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from io import FileIO
 from pathlib import Path
 
 
@@ -38,26 +39,35 @@ class Excerpt:
 
 
 class RotatedFile:
-    """A log of at most `limit` bytes, and the one before it as ``NAME.1``."""
+    """A log of at most `limit` bytes, and the one before it as ``NAME.1``. What keeps it from being written, like a
+    full disk, is an OSError of `write`; the next one tries again."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
-        self._file = path.open("ab", buffering=0)
-        self._size = os.fstat(self._file.fileno()).st_size
+        self._file: FileIO | None = None
+        self._size = 0
 
     def write(self, data: bytes) -> None:
         while data:
-            if self._size >= self._limit:
-                self._rotate()
+            file = self._with_room()
             piece, data = data[: self._limit - self._size], data[self._limit - self._size :]
-            self._file.write(piece)
+            file.write(piece)
             self._size += len(piece)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _rotate(self) -> None:
-        self._file.close()
+    def _with_room(self) -> FileIO:
+        file = self._file or self._open()
+        if self._size < self._limit:
+            return file
+        self.close()
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._file = self._path.open("wb", buffering=0)
-        self._size = 0
+        return self._open()
+
+    def _open(self) -> FileIO:
+        self._file = self._path.open("ab", buffering=0)
+        self._size = os.fstat(self._file.fileno()).st_size
+        return self._file
