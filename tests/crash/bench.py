@@ -13,7 +13,7 @@ from tests.agent.devices import QUICK, Device
 from tests.agent.fake_control_plane import FakeControlPlane, Handler
 from tests.crash import invariant, zygote
 from tests.crash.mounts import LoopMount
-from tests.crash.points import NEVER, Action, Life, Order, Point, Weakness
+from tests.crash.points import NEVER, UNFORESEEN, Action, Life, Order, Point, Weakness
 from tests.crash.scenarios import Scenario
 from tests.crash.zygote import Zygote
 
@@ -132,17 +132,22 @@ class Bench:
     def strike(self, stage: Stage, strike: Strike) -> Struck:
         """Begin anew, strike, start again, and look."""
         self._begin(stage.scenario, stage.beginning)
-        first = self._live(strike)
-        places = [*first.trace[:1]]
+        lives = [self._live(strike)]
+        places = [*lives[0].trace[:1]]
         violations = [f"after the strike: {one}" for one in self._power_on(stage.scenario)]
         if strike.again != NEVER:
-            second = self._live(Strike(strike.action, strike.again, weakness=strike.weakness))
-            places += second.trace[:1]
+            lives.append(self._live(Strike(strike.action, strike.again, weakness=strike.weakness)))
+            places += lives[1].trace[:1]
             violations += [f"after the second strike: {one}" for one in self._power_on(stage.scenario)]
         last = Strike(Action.TRACE, NEVER, weakness=strike.weakness)
-        lives = [self._live(last), self._live(last)]
-        if overdue := [life for life in lives if life.overdue]:
-            violations.append(f"{len(overdue)} restarted agents did not come to an end")
+        repaired = [self._live(last), self._live(last)]
+        if any(life.overdue for life in repaired):
+            violations.append("a restarted agent did not come to an end")
+        if any(life.status == UNFORESEEN for life in (*lives, *repaired)):
+            words = (self.work / "agent.log").read_text(errors="replace")
+            violations.append(
+                f"an agent ended in a way that nobody foresaw: {words[words.rfind('Traceback') :][-900:]}"
+            )
         violations += self._violations(stage, exact=strike.action not in _FAILING)
         return Struck(strike, tuple(places), tuple(violations))
 

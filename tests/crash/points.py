@@ -38,6 +38,7 @@ class Point:
 
 
 NEVER = Point(0)
+UNFORESEEN = 70  #: exit status of an agent of which some thread ended with an exception
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -59,8 +60,3 @@ class Life(msgspec.Struct, frozen=True):
     status: int  #: as of waitpid(2), in the form of os.waitstatus_to_exitcode
     trace: tuple[str, ...]  #: the calls that were told: ``number name path``
     overdue: bool = False  #: killed, for it did not come to an end
-
-    @property
-    def struck(self) -> bool:
-        """Whether the agent got as far as the point."""
-        return bool(self.trace)

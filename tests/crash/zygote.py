@@ -13,6 +13,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 from tests.crash import mounts
-from tests.crash.points import Action, Life, Order
+from tests.crash.points import UNFORESEEN, Action, Life, Order
 
 from kernex.agent import daemon, processes
 from kernex.agent.identity import read_enrolment
@@ -122,9 +124,10 @@ def _ends(pid: int, patience_s: float) -> bool:
 
 def _be_an_agent(order: Order, private: bytes, note: int) -> None:
     """The whole life of a forked process."""
-    status = 2
+    status = UNFORESEEN
     try:
         _die_with_parent()
+        threading.excepthook = _thread_failed
         os.setpgid(0, 0)
         logging.basicConfig(format="%(message)s", level=logging.INFO)
         state = StateDirectory(Path(order.root))
@@ -132,15 +135,10 @@ def _be_an_agent(order: Order, private: bytes, note: int) -> None:
         if order.action is Action.POWER_CUT:
             mount, device = mounts.guarded(Path(order.mount), order.device), order.device
         shim = ctypes.CDLL(None)
+        c_int = ctypes.c_int
         shim.crash_arm.argtypes = [
-            ctypes.c_char_p,
-            ctypes.c_int,
-            ctypes.c_long,
-            ctypes.c_int,
-            ctypes.c_uint,
-            ctypes.c_int,
-            ctypes.c_uint64,
-            ctypes.c_int,
+            *(ctypes.c_char_p, c_int, ctypes.c_long, c_int, ctypes.c_uint),
+            *(c_int, ctypes.c_uint64, c_int),
         ]
         shim.crash_arm(order.root.encode(), order.action, order.at, order.after, order.weaknesses, mount, device, note)
         status = 0 if _be_alive(state, private) else 1
@@ -148,7 +146,14 @@ def _be_an_agent(order: Order, private: bytes, note: int) -> None:
         logging.error("%s", error)  # noqa: LOG015, TRY400 - as the agent does
         status = 1
     finally:
+        if status == UNFORESEEN:
+            traceback.print_exc()
         os._exit(status)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    traceback.print_exception(failure.exc_value)
+    os._exit(UNFORESEEN)
 
 
 def _die_with_parent() -> None:
