@@ -36,11 +36,11 @@ def main() -> int:
                 console.print(f"[yellow]No power cuts here:[/] {reason}")
                 if os.environ.get("CI") == "true":
                     return 1
-            chunks = campaign.everything(() if reason else FILE_SYSTEMS)
-            reports = list(_all(chunks, work, console))
+            file_systems = () if reason else FILE_SYSTEMS
+            reports = list(_all(campaign.everything(file_systems), work, console))
         finally:
             mounts.clear(work)
-    figures = [*_figures(reports)]
+    figures = [*_figures(reports, [KILLS, *file_systems, DOUBLES, FULL])]
     _print(console, reports, figures)
     record("crash", figures)
     return 0 if all(figure.met for figure in figures) else 1
@@ -79,8 +79,9 @@ def _watched(futures: Sequence["Future[Report]"], console: Console) -> Iterator[
             yield report
 
 
-def _figures(reports: Sequence[Report]) -> Iterator[Figure]:
-    for row, target in _TARGETS.items():
+def _figures(reports: Sequence[Report], rows: Sequence[str]) -> Iterator[Figure]:
+    for row in rows:
+        target = _TARGETS[row]
         mine = [report for report in reports if report.what.row == row]
         hits = sum(len(report.hits) for report in mine)
         distinct = len(set().union(*(report.distinct for report in mine)))

@@ -18,11 +18,10 @@ from tests.crash.scenarios import Scenario
 from tests.crash.zygote import Zygote
 
 from kernex.agent import processes
-from kernex.agent.settings import Settings
 from kernex.agent.state import StateDirectory
 
 #: Scripts are not contained here: how they are is another suite's, and it would take most of the time.
-_SETTINGS = QUICK + ('sandbox = "none"\n' if "sandbox" in Settings.__slots__ else "")
+_SETTINGS = f'{QUICK}sandbox = "none"\n'
 _IN_DISTRESS_S = 0.25  # for which an agent whose disk is full lives on before somebody turns it off
 _FAILING = (Action.NO_SPACE, Action.IO_ERROR)
 

@@ -134,11 +134,11 @@ def everything(file_systems: Sequence[str]) -> list[Chunk | Control]:
     kills += [Chunk(KILLS, one, 4, one_in=3) for one in scenarios]
     cuts = [Chunk(fs, one, seed, fs) for fs in file_systems for seed in (10, 11) for one in scenarios]
     cuts += [Chunk(fs, one, 12, fs, one_in=3) for fs in file_systems for one in scenarios]
-    doubles = [
-        Chunk(DOUBLES, one, seed, fs, twice=55) for fs in ("", *file_systems) for seed in (20,) for one in scenarios
-    ]
+    places = ("", *file_systems)
+    twice = 1_000 // (len(scenarios) * len(places)) + 12
+    doubles = [Chunk(DOUBLES, one, 20, place, twice=twice) for place in places for one in scenarios]
     failing = [Chunk(FULL, one, 30, one_in=3, failing=True) for one in scenarios]
-    controls = [one for fs in ("", *file_systems) for one in CONTROLS_OF[fs]]
+    controls = [one for place in places for one in CONTROLS_OF[place]]
     return [*controls, *failing, *doubles, *cuts, *kills]
 
 

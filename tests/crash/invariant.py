@@ -63,11 +63,14 @@ def in_the_end(
     elif stands:
         yield from _whole(app, stands, "current")
         yield from _reported(told, stands)
-        if marked and (app.data / "works").read_text().strip() != stands.version:
-            yield f"current is {stands.version}, but another deploy script ran last"
+        if marked and (ran := _ran_last(app)) != stands.version:
+            yield f"current is {stands.version}, but the deploy script of {ran or 'none'} ran last"
     known = {one.digest: one for one in (*scenario.before, scenario.new)}
     if app.previous is not None:
-        yield from _whole(app, known[app.previous], "previous")
+        if app.previous in known:
+            yield from _whole(app, known[app.previous], "previous")
+        else:
+            yield f"previous is a stranger: {app.previous.short}"
     yield from _journal(root, deployment_id, outcome.phase)
 
 
@@ -102,6 +105,11 @@ def _whole(app: App, bundle: Bundle, what: str) -> Iterator[str]:
         yield f"{what} {bundle.version} is not whole: {reason}"
 
 
+def _ran_last(app: App) -> str:
+    path = app.data / "works"
+    return path.read_text().strip() if path.exists() else ""
+
+
 def _told(deployment_id: str, told: FakeControlPlane, phase: Phase) -> Iterator[str]:
     reports = [one for beat in told.heartbeats for one in beat.installs or [] if one.deployment_id == deployment_id]
     finals = {str(one.phase) for one in reports if one.phase.final}
@@ -116,7 +124,7 @@ def _phase(status: str, outcome: str | None) -> str:
 
 
 def _reported(told: FakeControlPlane, stands: Bundle) -> Iterator[str]:
-    apps = told.heartbeats[-1].apps or []
+    apps = (told.heartbeats[-1].apps if told.heartbeats else None) or []
     said = {one.name: (str(one.digest), str(one.state)) for one in apps}
     if said.get(APP) != (str(stands.digest), "running"):
         yield f"the last heartbeat says {said.get(APP)}, the device stands on {stands.version}"
