@@ -80,6 +80,7 @@ def test_python_and_kernex_make_the_same_bundle(form: int, directory: Path, tmp_
             raw(extension(b"x", record("mtime", "1.5") + record("uid", "0")), head(b"a", size=1), padded(b"x")),
             id="times and owners",
         ),
+        pytest.param(raw(head(b"a", size=1, at136=b"\xff" * 12), padded(b"x")), id="a time before 1970"),
         pytest.param(packed(special("d", b"5"), special("d", b"5"), file("a")), id="a directory twice"),
         pytest.param(packed(special("late", b"5"), file("./a")), id="dot slash"),
         pytest.param(packed(file("a", uid=0, gid=0, uname="root", mtime=2e9, mode=0o666)), id="writable for all"),

@@ -25,6 +25,8 @@ _REFUSED = {
 }
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
+#: Owner, group, time, device: of no use here, but other readers stop where one is damaged, and see less than this one.
+_UNUSED = (slice(108, 116), slice(116, 124), slice(136, 148), slice(329, 337), slice(337, 345))
 #: PAX records without meaning for a bundle. Sparse files, extended attributes, ACLs and charsets are not among them.
 _IGNORED = frozenset(
     ["atime", "comment", "ctime", "gid", "gname", "LIBARCHIVE.creationtime", "mtime", "uid", "uname"]
@@ -121,6 +123,9 @@ def _check(block: bytes) -> None:
         raise refused("it is no tar archive, or a header of it is damaged")
     if sum(block[:148]) + 8 * ord(" ") + sum(block[156:]) != _number(block[148:156]):
         raise refused("the checksum of a header is wrong")
+    for field in _UNUSED:
+        if block[field.start] != 0xFF:  # GNU: a negative number in base 256, like a time before 1970
+            _number(block[field])
 
 
 def _number(field: bytes) -> int:
