@@ -1,6 +1,7 @@
 """One device to be struck again and again: its control plane, its zygote, and a disk that is put back each time."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -182,7 +183,10 @@ class Bench:
         )
         if strike.action is Action.POWER_CUT and self.mount:
             order = msgspec.structs.replace(order, mount=str(self.mount.directory), device=self.mount.device)
-        return self.zygote.live(order)
+        life = self.zygote.live(order)
+        if life.trace and strike.action in (Action.KILL, Action.POWER_CUT):
+            assert life.status == -signal.SIGKILL, f"{strike} did not strike: status {life.status}"
+        return life
 
     def _power_on(self, scenario: Scenario) -> list[str]:
         """After a power cut nothing runs and the disk is what it is; after a kill the rest of the device goes on."""

@@ -50,7 +50,7 @@ class LoopMount:
         finally:
             clear(work)
             one.directory.rmdir()
-            one.image.unlink()
+            one.image.unlink(missing_ok=True)
 
     @property
     def device(self) -> int:
@@ -86,12 +86,7 @@ class LoopMount:
 
     def sync(self) -> None:
         """Everything in it is on the disk."""
-        fd = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-            _command("sync", "--file-system", str(self.directory))
-        finally:
-            os.close(fd)
+        _command("sync", "--file-system", str(self.directory))
 
 
 def quick_place() -> str | None:
