@@ -27,7 +27,7 @@ from tests.agent.devices import QUICK, Device
 from tests.agent.fake_control_plane import FakeControlPlane
 
 from kernex import durable
-from kernex.agent import daemon, processes
+from kernex.agent import daemon
 from kernex.agent.identity import Enrolment, read_enrolment
 from kernex.agent.install import runner  # noqa: F401 - imported by an install: here once for all lives
 from kernex.agent.install.journal import Journal
@@ -111,12 +111,25 @@ class Life:
     def over(self, within_s: float) -> bool:
         return self.watched < 0 or bool(select.select([self.watched], [], [], within_s)[0])
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """By force, unless it is over."""
+        self._send(signal.SIGKILL)
+
+    def end(self) -> None:
+        """As an owner ends it, unless it is over."""
+        self._send(signal.SIGTERM)
+        if not self.over(0):
+            self.kill()
+            raise AssertionError("the life did not end when it was told to")
+
+    def _send(self, number: int) -> None:
         if self.watched >= 0:
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.watched, signal.SIGKILL)
+                signal.pidfd_send_signal(self.watched, number)
             self.over(LONGEST_LIFE_S)
+
+    def forget(self) -> None:
+        if self.watched >= 0:
             os.close(self.watched)
 
 
@@ -188,7 +201,10 @@ class Subject:
             if once:
                 assert life.over(LONGEST_LIFE_S), "the life does not end"
         finally:
-            life.end()
+            try:
+                life.end()
+            finally:
+                life.forget()
 
     def lives(self, deployment: str, trouble: Trouble | None = None, *, most: int = 12) -> InstallReport:
         """Life after life until the deployment has its outcome."""
@@ -206,8 +222,7 @@ class Subject:
         while not life.over(0.005) and not self.entered(phase):
             assert time.monotonic() < deadline
         if not life.over(0.05):
-            with suppress(ProcessLookupError):
-                os.kill(life.pid, signal.SIGKILL)
+            life.kill()
 
     def entered(self, phase: Phase) -> int:
         """How often a phase was entered since the last `forget`."""
@@ -269,16 +284,10 @@ def _live(order: Order) -> NoReturn:
         for phase, step in list(STEPS.items()):
             meets = trouble if trouble and trouble.phase is phase else None
             STEPS[phase] = _counted(step, Path(order.counts, phase), meets)
-        processes.adopt_orphans()
         state = StateDirectory(Path(order.root))
         device_id, key = read_enrolment(state).device_id, state.key.read_bytes()
         login = partial(_sign, key, device_id)
-        with daemon.assembled(state, login) as agent:
-            if order.once:
-                agent.run_once()
-            else:
-                agent.run()
-        status = 0
+        status = 0 if daemon.run(state, once=order.once, login=login) else 1
     finally:
         os._exit(status)
 

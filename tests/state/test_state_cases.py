@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.agent.bundles import Bundle
+from tests.agent.devices import eventually
 from tests.agent.fake_control_plane import slowly
 from tests.state import releases
 from tests.state.lives import Fault, Subject, Trouble
@@ -130,6 +131,5 @@ def check_what_runs(subject: Subject, ends: Phase, old: Bundle | None, new: Bund
     if runs and supervised:
         serves = app.data / "serves"
         serves.unlink(missing_ok=True)
-        with subject.life():
-            pass
-        assert serves.read_text().strip() == runs.version
+        with subject.life(once=False):
+            assert eventually(lambda: serves.exists() and serves.read_text() == f"{runs.version}\n")

@@ -61,10 +61,10 @@ def assembled(state: StateDirectory, login: Login | None = None) -> Iterator[Age
             journal.close()
 
 
-def run(state: StateDirectory, *, once: bool) -> bool:
+def run(state: StateDirectory, *, once: bool, login: Login | None = None) -> bool:
     """Run until SIGTERM or SIGINT, or for one heartbeat. Whether all went well."""
     processes.adopt_orphans()
-    with assembled(state) as agent:
+    with assembled(state, login) as agent:
         well = threading.Event()
         reader, writer = os.pipe()
 

@@ -1,7 +1,7 @@
 """The time after a success in which a release has to show that it lasts.
 
 Counted in what the device itself can know: seconds in which its agent ran (no clock of a device is
-trusted), restarts of the workload, and starts of the agent that nobody asked for.
+trusted), restarts of the workload, and ends of the agent that nobody asked for.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from kernex.domain.install import MAX_TRIES
 class Probation:
     """What is known of one. An app has one at most: a newer success takes its place.
 
-    `starts` counts how often the agent was started after it had been killed, `restarts` how often the
-    workload was started again after it had ended by itself.
+    `deaths` counts how often the agent was killed, or the device under it; `restarts` how often the workload
+    was started again after it had ended by itself.
     """
 
     deployment_id: str
     app: str
     lasted_s: float = 0.0
-    starts: int = 0
+    deaths: int = 0
     restarts: int = 0
 
 
@@ -53,7 +53,7 @@ def judge(probation: Probation, *, failing: bool, length_s: float) -> Verdict:
     if length_s <= 0:
         return Passed()
     if condemned(probation):
-        return Regressed(f"it ended the agent or the device {probation.starts} times within its probation")
+        return Regressed(f"it ended the agent or the device {probation.deaths} times within its probation")
     if probation.restarts >= MAX_TRIES:
         return Regressed(f"its workload was started again {probation.restarts} times within its probation")
     if probation.lasted_s < length_s:
@@ -65,4 +65,4 @@ def judge(probation: Probation, *, failing: bool, length_s: float) -> Verdict:
 
 def condemned(probation: Probation) -> bool:
     """Whether the workload may not even be started again: it may be what ends the agent."""
-    return probation.starts >= MAX_TRIES
+    return probation.deaths >= MAX_TRIES

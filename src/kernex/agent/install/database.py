@@ -38,7 +38,8 @@ _UPGRADES: list[list[str]] = [
             app TEXT NOT NULL UNIQUE,
             deployment_id TEXT NOT NULL UNIQUE,
             lasted_s REAL NOT NULL DEFAULT 0,
-            starts INTEGER NOT NULL DEFAULT 0,
+            deaths INTEGER NOT NULL DEFAULT 0,
+            alive INTEGER NOT NULL DEFAULT 1, -- whether an agent runs that was not told to stop
             restarts INTEGER NOT NULL DEFAULT 0
         ) STRICT
         """,

@@ -4,6 +4,11 @@ from kernex.agent.install.database import Database, Statement
 from kernex.domain.install import Install
 from kernex.domain.probation import Probation
 
+_STARTED = """
+UPDATE probation SET alive = 1,
+    deaths = deaths + (alive AND :blame AND number = (SELECT max(number) FROM probation))
+"""
+
 
 class Probations:
     """One for each app at most. Begun and ended by the journal, with the write of the phase that does it."""
@@ -14,20 +19,17 @@ class Probations:
     def all(self) -> list[Probation]:
         """The newest first."""
         return [
-            Probation(row["deployment_id"], row["app"], row["lasted_s"], row["starts"], row["restarts"])
+            Probation(row["deployment_id"], row["app"], row["lasted_s"], row["deaths"], row["restarts"])
             for row in self._database.read("SELECT * FROM probation ORDER BY number DESC")
         ]
 
-    def started(self) -> str | None:
-        """The agent was started: count it against the newest release, which is the one to suspect. Its deployment."""
-        for suspect in self.all()[:1]:
-            self._count(suspect.deployment_id, 1)
-            return suspect.deployment_id
-        return None
+    def agent_started(self, *, blame: bool) -> None:
+        """If the agent before this one was not told to stop and `blame` is true, the newest release did it."""
+        self._database.write((_STARTED, {"blame": blame}))
 
-    def left(self, deployment_id: str) -> None:
-        """The agent ends because it was told to: that start counts against nobody."""
-        self._count(deployment_id, -1)
+    def agent_left(self) -> None:
+        """The agent ends because it was told to."""
+        self._database.write(("UPDATE probation SET alive = 0", ()))
 
     def save(self, probation: Probation) -> None:
         """Remember how long it lasted and what was seen; one that ended meanwhile stays ended."""
@@ -41,11 +43,6 @@ class Probations:
     def end(self, deployment_id: str) -> None:
         """It lasted."""
         self._database.write(*self.ending(deployment_id))
-
-    def _count(self, deployment_id: str, starts: int) -> None:
-        self._database.write(
-            ("UPDATE probation SET starts = starts + ? WHERE deployment_id = ?", (starts, deployment_id))
-        )
 
     @staticmethod
     def beginning(install: Install) -> list[Statement]:

@@ -40,17 +40,16 @@ class Watch:
         self._glance_s = min(_LONGEST_GLANCE_S, self._length_s / _GLANCES)
         self._watched: dict[str, _Watched] = {}
         self._looked = time.monotonic()
-        self._blamed: str | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._look_on, name="probation", daemon=True)
 
     def agent_started(self, unfinished: Install | None) -> frozenset[str]:
-        """Count this start, before anything else is started; against an unfinished install it counts already,
-        as a try. Returns the apps that had better stay down: each is put back as soon as nothing is being
-        installed."""
+        """Count how the agent before this one ended, before anything else is started; while an install is
+        unfinished that counts already, as a try. Returns the apps that had better stay down: each is put back
+        as soon as nothing is being installed."""
         try:
-            if unfinished is None:
-                self._blamed = self._journal.probations.started()
+            if self._journal.probations.all():
+                self._journal.probations.agent_started(blame=unfinished is None)
             found = self._journal.probations.all()
         except KernexError as error:  # a disk that takes no more writes is no reason to run nothing
             log.error("cannot count this start: %s", error)  # noqa: TRY400 - one line an event
@@ -61,9 +60,9 @@ class Watch:
 
     def agent_left(self) -> None:
         """The agent was told to end, so nobody is to blame for that."""
-        if self._blamed is not None:
-            with suppress(KernexError):
-                self._journal.probations.left(self._blamed)
+        with suppress(KernexError):
+            if self._journal.probations.all():
+                self._journal.probations.agent_left()
 
     def begin(self) -> None:
         """Look on until `end`."""
