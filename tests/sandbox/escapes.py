@@ -22,6 +22,7 @@ from kernex.domain.manifest import Run
 
 _IPC_RMID = 0
 _WORDS = 4096  # characters that a report may carry
+_WORKLOAD = f"{87_000 + os.getpid() / 10_000_000:.7f}"  # seconds that the other app sleeps
 _LIBC = ctypes.CDLL(None)
 
 
@@ -57,7 +58,7 @@ def outside(yard: Yard) -> Iterator[Outside]:
     """An agent with a secret in its environment and in a descriptor, another app with a secret and a workload,
     sockets of every kind, and a directory that is open to everybody."""
     with ExitStack() as stack:
-        other = yard.release("#!/bin/sh\ntrue\n", app="other", run=Run(["sleep", "600"]))
+        other = yard.release("#!/bin/sh\ntrue\n", app="other", run=Run(["sleep", _WORKLOAD]))
         yard.run(other)
         yard.driver.start(other)
         secret = other.app.data / "secret"
@@ -99,7 +100,7 @@ def outside(yard: Yard) -> Iterator[Outside]:
 
 
 def _pid_of_sleep() -> int:
-    while not (found := [one.pid for one in proc.everybody() if _words(one.pid) == ["sleep", "600"]]):
+    while not (found := [one.pid for one in proc.everybody() if _words(one.pid) == ["sleep", _WORKLOAD]]):
         pass
     return found[-1]
 

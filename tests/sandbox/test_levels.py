@@ -135,6 +135,18 @@ def test_the_command_line_tells_nobody_the_environment(yard: Yard) -> None:
     )
 
 
+def test_a_state_directory_inside_of_what_is_shown_stays_hidden(yard: Yard) -> None:
+    with Yard.opened(inside="lib/state") as other:
+        beside = other.state.root.parents[1] / "bin"
+        beside.mkdir()
+        (beside / "tool").touch()
+        other.state.root.parent.chmod(0o755)
+        shown = replace(SETTINGS, path=f"{SETTINGS.path}:{beside}")
+        seeing = replace(other, scripts=replace(other.scripts, sandbox=sandbox.find(shown, other.state.root)))
+        said = seeing.says(f"import os; print(os.listdir({str(beside)!r}), os.listdir({str(other.state.root)!r}))")
+    assert said == "['tool'] ['apps']"
+
+
 def test_every_app_is_a_user_of_its_own_and_its_data_follows(restricted: Yard) -> None:
     owners = set()
     for name in ("vad", "pump"):

@@ -50,11 +50,11 @@ class Yard:
 
     @classmethod
     @contextmanager
-    def opened(cls, settings: Settings = SETTINGS) -> Iterator["Yard"]:
-        """In a directory that other users may pass through, as ``/var/lib`` is."""
+    def opened(cls, settings: Settings = SETTINGS, inside: str = "state") -> Iterator["Yard"]:
+        """In a directory that other users may pass through, as ``/var/lib`` is; it lies `inside` it."""
         with tempfile.TemporaryDirectory(prefix="kernex-sandbox-", dir="/var/tmp") as directory:
             Path(directory).chmod(0o755)
-            state = StateDirectory(Path(directory, "state"))
+            state = StateDirectory(Path(directory, inside))
             state.prepare()
             for secret in (state.key, state.journal, state.settings):
                 secret.write_text(CANARY)
