@@ -102,6 +102,14 @@ def test_granted_is_what_was_asked_for_and_no_more(yard: Yard) -> None:
     assert yard.says(who, permissions=(Permission.PRIVILEGED,)) == f"{os.geteuid()} {Path('/home').exists()}"
 
 
+def test_memory_has_a_bound_where_the_owner_sets_one(yard: Yard) -> None:
+    with Yard.opened(replace(SETTINGS, max_memory_bytes=256 << 20)) as bounded:
+        ended = bounded.run(bounded.release("bytes(512 << 20)"))
+    assert ended.status == 1
+    assert "MemoryError" in ended.words
+    assert yard.run(yard.release("bytes(512 << 20)")).status == 0
+
+
 def test_paths_mean_inside_what_they_mean_outside(yard: Yard) -> None:
     release = yard.release(
         """

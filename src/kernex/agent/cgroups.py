@@ -5,12 +5,14 @@ None of this is needed for anything to work; where it is not to be had, nothing 
 
 import logging
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _PREFIX = "kernex."
+_LOOKS, _LOOK_S = 100, 0.002
 _MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 
 
@@ -58,9 +60,14 @@ def kill(group: Path) -> None:
 
 
 def remove(group: Path) -> None:
-    """Let go of a group in which nothing is left."""
-    with suppress(OSError):
-        group.rmdir()
+    """Let go of a group in which nothing is left; what was just killed may take a moment to be gone."""
+    for _ in range(_LOOKS):
+        with suppress(OSError):
+            group.rmdir()
+        if not group.exists():
+            return
+        time.sleep(_LOOK_S)
+    log.debug("cannot remove %s yet", group)
 
 
 def sweep(parent: Path, mark: str) -> None:

@@ -100,16 +100,22 @@ class Sandbox:
         user = users.of(app, self.settings.first_uid) if root else None
         if user is not None and self.level is Level.RESTRICTED:
             users.open_to(app, user, self.state)
-        with self._contained(
-            argv,
-            environment,
-            user=user,
-            readable=readable,
-            writable=(app.data, app.temporary),
-            permissions=permissions,
-            group=self._group(mark),
-        ) as command:
-            yield command
+        group = self._group(mark)
+        try:
+            with self._contained(
+                argv,
+                environment,
+                user=user,
+                readable=readable,
+                writable=(app.data, app.temporary),
+                permissions=permissions,
+                group=group,
+            ) as command:
+                yield command
+        except BaseException:
+            if group is not None:
+                cgroups.remove(group)
+            raise
 
     def trial(self) -> str | None:
         """Run a program that does nothing; why that does not work, or None when it does."""
