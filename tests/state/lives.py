@@ -5,6 +5,7 @@ What goes wrong in a life goes wrong inside of it: steps are replaced in its own
 killed is to be killed by SIGKILL. How often a phase was entered is counted beside the device, on disk.
 """
 
+import logging
 import os
 import select
 import shutil
@@ -44,6 +45,7 @@ from kernex.wire.device import InstallReport
 
 SETTINGS = QUICK + 'sandbox = "none"\n'
 LONGEST_LIFE_S = 20.0
+LOG = "log"  # of all lives, beside their counts
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,8 +143,8 @@ class Mother:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator[Self]:
-        environment = {**os.environ, "PYTHONPATH": f"{_ROOT}:{_ROOT / 'src'}"}
+    def started(cls, **variables: str) -> Iterator[Self]:
+        environment = {**os.environ, "PYTHONPATH": f"{_ROOT}:{_ROOT / 'src'}", **variables}
         command = [sys.executable, "-m", __name__]
         with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             yield cls(process)
@@ -171,7 +173,9 @@ class Subject:
     counts: Path
 
     @classmethod
-    def enrolled(cls, root: Path, fake: FakeControlPlane, mother: Mother, private_key: bytes) -> Self:
+    def enrolled(
+        cls, root: Path, fake: FakeControlPlane, mother: Mother, private_key: bytes, *, counts: Path | None = None
+    ) -> Self:
         """What `kernex-agent enroll` leaves on both sides, without the seconds that it takes."""
         device = Device.new(root, fake.url, SETTINGS)
         public, device_id = assertion.public_key(private_key), "device-1"
@@ -179,7 +183,7 @@ class Subject:
         durable.write(device.state.key, private_key)
         enrolment = Enrolment(fake.url, fake.issuer, device_id, public.thumbprint)
         durable.write(device.state.enrolment, msgspec.json.encode(enrolment))
-        counts = root.with_name("counts")
+        counts = counts or root.with_name("counts")
         counts.mkdir()
         return cls(mother, device, fake, counts)
 
@@ -280,6 +284,9 @@ def _live(order: Order) -> NoReturn:
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        logging.basicConfig(
+            filename=Path(order.counts, LOG), format="%(asctime)s %(message)s", level=logging.INFO, force=True
+        )
         trouble = Trouble(order.phase, order.fault) if order.phase and order.fault else None
         for phase, step in list(STEPS.items()):
             meets = trouble if trouble and trouble.phase is phase else None

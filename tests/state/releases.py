@@ -8,6 +8,9 @@ from kernex.domain.install import Phase
 
 #: Says which version was started last, then stays up.
 SERVING = ["/bin/sh", "-c", 'echo "$KERNEX_VERSION" > "$KERNEX_DATA/serves"; exec sleep 300']
+#: A workload stays up until it may be known that its release succeeded.
+UNTIL_TOLD = 'while test ! -e "$KERNEX_DATA/told"; do sleep 0.02; done'
+FALLS = ["/bin/sh", "-c", f'{UNTIL_TOLD}; echo . >> "$KERNEX_DATA/falls"; exit 1']
 
 SCRIPTS = bundles.release("1.0.0")
 SUPERVISED = bundles.release("1.0.0", run=SERVING)

@@ -52,8 +52,9 @@ def test_a_script_that_kills_three_times_is_given_up(
     subject: Subject, in_use: dict[Bundle, Path], phase: Phase, reboot: bool
 ) -> None:
     subject.take_over(in_use[releases.SCRIPTS])
-    deadly = {"deploy": KILLS_THE_AGENT} if phase is Phase.ACTIVATING else {"probe": KILLS_THE_AGENT}
-    deployment = subject.fake.offer(bundles.release("2.0.0", **deadly))
+    deploy = KILLS_THE_AGENT if phase is Phase.ACTIVATING else bundles.MARKING
+    probe = KILLS_THE_AGENT if phase is Phase.PROBING else bundles.PASSING
+    deployment = subject.fake.offer(bundles.release("2.0.0", deploy=deploy, probe=probe))
     deaths = [boot(subject, reboot=reboot) for _ in range(MAX_TRIES + 1)]
     assert deaths == [*[-signal.SIGKILL] * MAX_TRIES, 0]
     outcome = subject.fake.outcomes[deployment]

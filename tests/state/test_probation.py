@@ -3,7 +3,6 @@
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.agent import bundles
@@ -16,11 +15,11 @@ from kernex.agent.install.journal import Journal
 from kernex.domain.install import MAX_TRIES, Phase
 from kernex.domain.probation import Probation
 
-FALLS = ["/bin/sh", "-c", 'echo . >> "$KERNEX_DATA/falls"; sleep 0.15; exit 1']
 FALLS_TWICE = [
     "/bin/sh",
     "-c",
-    'echo . >> "$KERNEX_DATA/falls"; test $(wc -l < "$KERNEX_DATA/falls") -gt 2 || exit 1; exec sleep 300',
+    f"""{releases.UNTIL_TOLD}; echo . >> "$KERNEX_DATA/falls"
+    test $(wc -l < "$KERNEX_DATA/falls") -gt 2 || exit 1; exec sleep 300""",
 ]
 NEW = bundles.release("2.0.0", run=releases.SERVING)
 DAYS_S = 1e6
@@ -42,19 +41,20 @@ def on_probation(subject: Subject) -> list[Probation]:
         return journal.probations.all()
 
 
-def falling(run: list[str], **changes: Any) -> Bundle:
-    return bundles.release("2.0.0", run=run, health={"interval_s": 0.01}, **changes)
-
-
 def ended_as(subject: Subject, deployment: str, phase: Phase) -> bool:
     return deployment in subject.fake.outcomes and subject.fake.outcomes[deployment].phase is phase
 
 
+def fall_once_it_succeeded(subject: Subject, deployment: str) -> None:
+    assert eventually(lambda: ended_as(subject, deployment, Phase.SUCCEEDED))
+    (subject.device.app().data / "told").touch()
+
+
 def test_a_workload_that_falls_again_and_again_is_put_back_and_the_success_is_revised(before: Subject) -> None:
-    bundle = falling(FALLS)
+    bundle = bundles.release("2.0.0", run=releases.FALLS)
     deployment = before.fake.offer(bundle)
     with before.life(once=False):
-        assert eventually(lambda: ended_as(before, deployment, Phase.SUCCEEDED))
+        fall_once_it_succeeded(before, deployment)
         assert eventually(lambda: ended_as(before, deployment, Phase.ROLLED_BACK))
         assert eventually(lambda: before.untold() == [])
     outcome = before.fake.outcomes[deployment]
@@ -70,17 +70,18 @@ def test_a_workload_that_falls_again_and_again_is_put_back_and_the_success_is_re
 
 
 def test_a_first_release_that_falls_again_and_again_leaves_nothing(subject: Subject) -> None:
-    deployment = subject.fake.offer(falling(FALLS))
+    deployment = subject.fake.offer(bundles.release("2.0.0", run=releases.FALLS))
     with subject.life(once=False):
+        fall_once_it_succeeded(subject, deployment)
         assert eventually(lambda: ended_as(subject, deployment, Phase.ROLLED_BACK))
         assert eventually(lambda: list(subject.device.state.apps.iterdir()) == [])
 
 
 def test_a_workload_that_finds_its_feet_passes(before: Subject) -> None:
     before.settle(probation_s=1.5)
-    deployment = before.fake.offer(falling(FALLS_TWICE))
+    deployment = before.fake.offer(bundles.release("2.0.0", run=FALLS_TWICE))
     with before.life(once=False):
-        assert eventually(lambda: ended_as(before, deployment, Phase.SUCCEEDED))
+        fall_once_it_succeeded(before, deployment)
         assert eventually(lambda: on_probation(before) == [])
         time.sleep(0.2)
     assert ended_as(before, deployment, Phase.SUCCEEDED)
@@ -90,10 +91,11 @@ def test_a_workload_that_finds_its_feet_passes(before: Subject) -> None:
 def test_a_workload_that_is_down_at_the_end_is_put_back(before: Subject) -> None:
     """It fell once, and what would start it again is gone."""
     before.settle(probation_s=1.0)
-    script = 'sleep 0.3; rm "$KERNEX_RELEASE/serve.sh"; exit 1'
+    script = f'{releases.UNTIL_TOLD}; rm "$KERNEX_RELEASE/serve.sh"; exit 1'
     bundle = bundles.release("2.0.0", run=["./serve.sh"], files={"serve.sh": bundles.script(script)})
     deployment = before.fake.offer(bundle)
     with before.life(once=False):
+        fall_once_it_succeeded(before, deployment)
         assert eventually(lambda: ended_as(before, deployment, Phase.ROLLED_BACK))
     assert before.fake.outcomes[deployment].error == "its workload does not run at the end of its probation"
 
@@ -166,10 +168,11 @@ def test_the_time_is_that_of_all_lives_together(before: Subject) -> None:
 
 def test_a_switched_off_probation_watches_nothing(before: Subject) -> None:
     before.settle(probation_s=0)
-    deployment = before.fake.offer(falling(FALLS))
+    deployment = before.fake.offer(bundles.release("2.0.0", run=releases.FALLS))
     with before.life(once=False):
+        fall_once_it_succeeded(before, deployment)
         falls = before.device.app().data / "falls"
-        assert eventually(lambda: falls.exists() and len(falls.read_text().split()) > MAX_TRIES + 1)
+        assert eventually(lambda: falls.exists() and len(falls.read_text().split()) > MAX_TRIES)
     assert ended_as(before, deployment, Phase.SUCCEEDED)
 
 

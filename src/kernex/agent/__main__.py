@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 import kernex
+from kernex.agent.apps import Apps
 from kernex.agent.state import StateDirectory, default_root
 from kernex.domain.errors import DeniedError, KernexError
 
@@ -72,7 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("-o", "--output", choices=("text", "json"), default="text")
     status.set_defaults(command=_status)
 
-    for verb in (enroll, run, status):
+    pin = verbs.add_parser("pin", help="keep a release whatever is installed later", description=_pin.__doc__)
+    unpin = verbs.add_parser("unpin", help="take a pin back", description=_unpin.__doc__)
+    for verb, command in ((pin, _pin), (unpin, _unpin)):
+        verb.add_argument("name", metavar="NAME", help="of the app")
+        verb.add_argument("digest", metavar="DIGEST", help="of the release, or how it begins: see status -o json")
+        verb.set_defaults(command=command)
+
+    for verb in (enroll, run, status, pin, unpin):
         verb.add_argument(
             "--state-dir",
             default=os.environ.get("KERNEX_STATE_DIR") or str(default_root()),
@@ -102,6 +110,20 @@ def _status(options: argparse.Namespace, state: StateDirectory) -> int:
 
     found = status.look(state)
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n" if options.output == "json" else status.text(found))
+    return 0
+
+
+def _pin(options: argparse.Namespace, state: StateDirectory) -> int:
+    """Keep a release on the disk: neither current nor previous, it would be removed with the next install."""
+    app = Apps(state.apps)[options.name]
+    app.pin(app.find(options.digest))
+    return 0
+
+
+def _unpin(options: argparse.Namespace, state: StateDirectory) -> int:
+    """Let a release go as soon as nothing stands on it."""
+    app = Apps(state.apps)[options.name]
+    app.unpin(app.find(options.digest))
     return 0
 
 

@@ -84,16 +84,25 @@ class App:
         return frozenset(Digest(name) for name in names if Digest.is_one(name))
 
     def pin(self, digest: Digest) -> None:
-        """Keep a release that is here; NotFoundError when it is not."""
-        if not self.release(digest).is_dir():
-            raise NotFoundError(f"cannot pin {digest.short} of {self.name}: there is no such release here")
+        """Keep a release that is here; NotFoundError when it is not, or was just removed."""
         durable.make_directory(self.root / "pins")
         durable.write(self.root / "pins" / digest, b"")
+        if not self.release(digest).is_dir():
+            self.unpin(digest)
+            raise NotFoundError(f"cannot pin {digest.short} of {self.name}: there is no such release here")
 
     def unpin(self, digest: Digest) -> None:
         """It goes as soon as nothing stands on it."""
         if digest in self.pinned:
             durable.remove(self.root / "pins" / digest)
+
+    def find(self, digest: str) -> Digest:
+        """The release whose digest begins so, or NotFoundError."""
+        names = [path.name for path in self.releases.iterdir()] if self.releases.is_dir() else []
+        found = [Digest(name) for name in names if Digest.is_one(name) and name.startswith(digest)]
+        if len(found) != 1:
+            raise NotFoundError(f"cannot tell which release of {self.name} {digest[:64]!r} is: {len(found)} begin so")
+        return found[0]
 
     def prepare(self) -> None:
         for directory in (self.releases, self.data, self.temporary):

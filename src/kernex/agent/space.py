@@ -18,7 +18,7 @@ T = TypeVar("T")
 SPARE_INODES = 32  # left by every install, for links, footprints and logs
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2): blocks, and no bytes to be read
-_PIECE = 1 << 20
+_PIECES = 8  # files of a ballast
 
 
 def full(error: OSError) -> bool:
@@ -76,21 +76,23 @@ def reserve(fd: int, size: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ballast:
-    """A file that holds room for the journal. It is given up when the disk is full, and made again when
-    there is `margin_bytes` more than it takes."""
+    """Files in a directory that hold bytes and inodes for the journal and for a restore. They are given up
+    when the disk is full, and made again when there is `margin_bytes` more than they take."""
 
     path: Path
-    size: int
+    size: int  # bytes, of all together
     margin_bytes: int
 
     def keep(self) -> None:
-        """Have it if there is room. Written with noise, so that no file system stores it in less."""
+        """Have it, if there is room."""
         try:
-            if (self.path.stat().st_size if self.path.exists() else 0) == self.size:
+            if self._sizes() == ([self.size // _PIECES] * _PIECES if self.size else []):
                 return
-            self.give_up()
+            self._remove()
             found = os.statvfs(self.path.parent)
-            if self.size and found.f_bavail * found.f_frsize >= self.size + self.margin_bytes:
+            bytes_left = found.f_bavail * found.f_frsize - self.size - self.margin_bytes
+            inodes_left = found.f_favail - _PIECES - SPARE_INODES if found.f_files else 0
+            if self.size and min(bytes_left, inodes_left) >= 0:
                 self._make()
         except OSError as error:
             log.warning("cannot keep room for the journal: %s", error)
@@ -98,12 +100,12 @@ class Ballast:
     def give_up(self) -> bool:
         """Whether there is more room now."""
         try:
-            self.path.unlink()
-            durable.sync_directory(self.path.parent)
-        except OSError:  # most often: it is gone already
+            given_up = self._remove()
+        except OSError:
             return False
-        log.warning("the disk is full: gave up %s", self.path)
-        return True
+        if given_up:
+            log.warning("the disk is full: gave up %s", self.path)
+        return given_up
 
     def spend_on(self, action: Callable[[], T]) -> T:
         """Do it; on a full disk give the ballast up and do it once more."""
@@ -114,14 +116,27 @@ class Ballast:
                 raise
         return action()
 
+    def _sizes(self) -> list[int]:
+        return [piece.stat().st_size for piece in self.path.iterdir()] if self.path.is_dir() else []
+
+    def _remove(self) -> bool:
+        pieces = list(self.path.iterdir()) if self.path.is_dir() else []
+        for piece in pieces:
+            piece.unlink()
+        if pieces:
+            durable.sync_directory(self.path)  # what is free is free only once that is on the disk
+        return bool(pieces)
+
     def _make(self) -> None:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            for left in range(self.size, 0, -_PIECE):
-                os.write(fd, os.urandom(min(left, _PIECE)))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        """Of noise, so that no file system stores it in less."""
+        durable.make_directory(self.path)
+        for number in range(_PIECES):
+            fd = os.open(self.path / str(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(os.urandom(self.size // _PIECES))
+                file.flush()
+                os.fsync(fd)
+        durable.sync_directory(self.path)
 
 
 NO_BALLAST = Ballast(Path(os.devnull) / "ballast", 0, 0)

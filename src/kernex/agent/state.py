@@ -43,6 +43,7 @@ class StateDirectory:
 
     @property
     def ballast(self) -> Path:
+        """Room for a full disk."""
         return self.root / "ballast"
 
     @property

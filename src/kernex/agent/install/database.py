@@ -50,6 +50,11 @@ _UPGRADES: list[list[str]] = [
         BEGIN SELECT RAISE(ABORT, 'a floor never sinks'); END
         """,
         """
+        CREATE TRIGGER floor_is_never_replaced BEFORE INSERT ON floor
+        WHEN EXISTS (SELECT 1 FROM floor WHERE app = new.app AND min_seq > new.min_seq)
+        BEGIN SELECT RAISE(ABORT, 'a floor never sinks'); END
+        """,
+        """
         CREATE TRIGGER floor_never_goes BEFORE DELETE ON floor
         BEGIN SELECT RAISE(ABORT, 'a floor never sinks'); END
         """,

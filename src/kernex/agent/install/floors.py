@@ -3,8 +3,9 @@
 from kernex.agent.install.database import Database
 
 _RAISE = """
-INSERT INTO floor (app, min_seq) VALUES (?, ?)
-ON CONFLICT (app) DO UPDATE SET min_seq = max(min_seq, excluded.min_seq)
+INSERT INTO floor (app, min_seq)
+SELECT :app, :seq WHERE NOT EXISTS (SELECT 1 FROM floor WHERE app = :app AND min_seq >= :seq)
+ON CONFLICT (app) DO UPDATE SET min_seq = excluded.min_seq
 """
 
 
@@ -20,4 +21,4 @@ class Floors:
 
     def raise_floor(self, app: str, seq: int) -> None:
         """At least `seq` from now on. A lower one than before changes nothing."""
-        self._database.write((_RAISE, (app, seq)))
+        self._database.write((_RAISE, {"app": app, "seq": seq}))
