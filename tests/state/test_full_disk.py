@@ -99,10 +99,32 @@ def test_a_release_that_fills_the_disk_is_put_back_all_the_same(subject: Subject
     check_untouched(subject)
 
 
+def test_what_is_being_fetched_has_its_place(subject: Subject) -> None:
+    """Somebody fills the disk while the archive is on its way: it arrives, and is found to have no room to unpack."""
+
+    def fill(handler: object) -> bool:
+        mounts.fill(subject.device.state.root.parent)
+        return True
+
+    subject.fake.faults["archive"] = [fill]
+    deployment = subject.fake.offer(bundles.release("2.0.0", files={"model.bin": os.urandom(1 << 20)}))
+    outcome = subject.lives(deployment)
+    assert outcome.phase is Phase.FAILED
+    assert (subject.entered(Phase.VERIFYING), subject.entered(Phase.STAGING)) == (1, 1), outcome.error
+    assert (outcome.error or "").startswith("cannot "), outcome.error
+    check_untouched(subject)
+
+
 def test_a_workload_starts_with_its_agent_on_a_full_disk(subject: Subject) -> None:
-    with subject.life():
-        pass
+    """Also after a kill, when the journal lies open and asks for no more room."""
+    with closing(Journal(subject.device.state.journal)) as journal:
+        for one in journal.probations.all():
+            journal.probations.end(one.deployment_id)
+    with subject.life(once=False) as life:
+        assert eventually(lambda: len(subject.device.left()) > 0)
+        life.kill()
     mounts.fill(subject.device.state.root.parent)
+    subject.fake.heartbeats.clear()
     with subject.life(once=False):
         assert eventually(
             lambda: any(app.state == "running" for beat in subject.fake.heartbeats for app in beat.apps or [])

@@ -186,6 +186,23 @@ def test_a_newer_success_takes_the_place_of_a_probation_and_a_failure_does_not(b
     assert [one.deployment_id for one in on_probation(before)] == [newer]
 
 
+def test_what_another_release_does_while_it_is_tried_is_not_held_against_the_one_before(before: Subject) -> None:
+    before.settle(probation_s=8.0)
+    deployment = before.fake.offer(NEW)
+    with before.life(once=False):
+        assert eventually(lambda: ended_as(before, deployment, Phase.SUCCEEDED))
+        falling = bundles.release(
+            "3.0.0", run=["/bin/sh", "-c", "exit 1"], probe="exit 1", health={"deadline_s": 1.5, "interval_s": 0.1}
+        )
+        worse = before.fake.offer(falling)
+        assert eventually(lambda: ended_as(before, worse, Phase.ROLLED_BACK))
+        assert eventually(lambda: before.device.works() == "2.0.0")
+        time.sleep(1.0)
+    assert ended_as(before, deployment, Phase.SUCCEEDED)
+    [probation] = on_probation(before)
+    assert (probation.deployment_id, probation.restarts) == (deployment, 0)
+
+
 def test_a_release_deployed_over_itself_stays_on_the_probation_that_it_has(before: Subject) -> None:
     first = before.fake.offer(NEW)
     before.lives(first)
