@@ -147,4 +147,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        print("interrupted; nothing is left mounted", file=sys.stderr)
         sys.exit(130)
