@@ -86,15 +86,29 @@ def test_an_outcome_ends_the_assignment_and_is_not_offered_again() -> None:
     assert answer.told[0].detail == {"error": "probe failed: speech 0"}
 
 
-def test_a_late_outcome_is_kept_as_an_event_and_changes_nothing() -> None:
+def test_a_late_outcome_is_kept_as_an_event_once_and_moves_nothing() -> None:
     answer = heartbeat([], reports(Phase.SUCCEEDED), known=[owed(State.TIMED_OUT)])
-    assert answer.changes == []
+    assert [change.state for change in answer.changes] == [State.TIMED_OUT]
     assert [event.kind for event in answer.told] == ["report.late"]
+    again = heartbeat([], reports(Phase.SUCCEEDED), known=[owed(State.TIMED_OUT, phase="succeeded")])
+    assert (again.changes, again.told) == ([], [])
 
 
-def test_a_report_on_somebody_elses_deployment_is_kept_and_changes_nothing() -> None:
+def test_an_older_release_is_never_offered_after_a_newer_one_succeeded() -> None:
+    old, new = owed(State.INSTALLING, number=1), owed(State.INSTALLING, number=2)
+    other = owed(State.PENDING, number=3, app="ocr")
+    answer = heartbeat([old, new, other], reports(Phase.SUCCEEDED, number=2))
+    assert [command.deployment_id for command in answer.commands] == ["deployment-3"]
+    assert {change.id: change.state for change in answer.changes} == {
+        new.id: State.SUCCEEDED,
+        old.id: State.SUPERSEDED,
+        other.id: State.OFFERED,
+    }
+
+
+def test_a_report_on_somebody_elses_deployment_changes_nothing() -> None:
     answer = heartbeat([owed(State.PENDING, number=1)], reports(Phase.SUCCEEDED, number=2))
-    assert [event.kind for event in answer.told] == ["report.foreign", "assignment.offered"]
+    assert [event.kind for event in answer.told] == ["assignment.offered"]
     assert [change.id for change in answer.changes] == [10]
 
 

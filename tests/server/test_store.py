@@ -71,7 +71,7 @@ def test_sqlite_syncs_every_commit(tmp_path: Path) -> None:
 
 def test_a_database_that_is_away_is_unavailable_not_an_accident() -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    with pytest.raises(UnavailableError, match="cannot reach the database"), database.read():
+    with pytest.raises(UnavailableError, match="cannot use the database"), database.read():
         pass
 
 

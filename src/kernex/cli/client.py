@@ -45,7 +45,7 @@ from kernex.wire.problem import Problem
 
 T = TypeVar("T")
 
-PAGE_SIZE = 100  # items; a page of them stays far below the cap on an answer
+PAGE_SIZE = 100  # items; a page of them stays below the cap on an answer, whatever they hold
 TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT = httpx2.Timeout(600.0, connect=10.0)  # seconds; the server checks a whole archive before it answers
 
@@ -152,7 +152,7 @@ class ControlPlane:
     def _post(self, path: str, body: msgspec.Struct) -> bytes:
         return self._call("POST", path, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
 
-    def _call(self, method: str, path: str, *, cap: int = limits.JSON_BYTES, **request: Any) -> bytes:
+    def _call(self, method: str, path: str, *, cap: int = limits.PAGE_BYTES, **request: Any) -> bytes:
         """One request and its whole body, at most `cap` bytes of it; a domain error for everything but 2xx."""
         with self._reaching(), self._http.stream(method, path, **request) as response:
             body = b""

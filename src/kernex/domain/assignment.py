@@ -92,6 +92,7 @@ NEXT: dict[State, dict[Event, State]] = {
         Event.START: State.INSTALLING,
         Event.WITHDRAW: State.CANCELLING,
         Event.STOP: State.CANCELLED,
+        Event.SUPERSEDE: State.SUPERSEDED,
         Event.TIME_OUT: State.TIMED_OUT,
         **_REPORTED,
     },

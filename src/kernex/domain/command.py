@@ -18,7 +18,7 @@ class CommandType(StrEnum):
 class Standing:
     """An active assignment of one device, as far as the next command depends on it.
 
-    `rank` grows with the age of the deployment's creation: the higher, the newer.
+    `rank` orders deployments by their creation: the higher, the newer.
     """
 
     deployment: int

@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import uvicorn
 from cyclopts import App, Parameter
+from structlog.tracebacks import ExceptionDictTransformer
 
 from kernex import __version__
 from kernex.domain.errors import KernexError
@@ -18,6 +19,7 @@ from kernex.domain.role import Role
 from kernex.server.access import Access
 from kernex.server.app import ControlPlane, create_app
 from kernex.server.clock import system_clock
+from kernex.server.http.protocol import CappedHttp
 from kernex.server.settings import Settings
 from kernex.server.store.database import Database
 
@@ -76,7 +78,7 @@ def run(
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=CappedHttp,
         lifespan="on",
         log_level="warning",
         access_log=False,
@@ -133,7 +135,9 @@ def _configure_logging() -> None:
     """To stderr: readable on a terminal, JSON lines everywhere else."""
     terminal = sys.stderr.isatty()
     renderer = (
-        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+        structlog.dev.ConsoleRenderer(
+            colors="NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback
+        )
         if terminal
         else structlog.processors.JSONRenderer()
     )
@@ -141,7 +145,10 @@ def _configure_logging() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks if not terminal else structlog.processors.StackInfoRenderer(),
+            # Without the locals of the frames: credentials are among them.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+            if not terminal
+            else structlog.processors.StackInfoRenderer(),
             renderer,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

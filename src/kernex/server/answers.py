@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kernex.domain import assignment, report
-from kernex.domain.assignment import FAILURES, after
+from kernex.domain.assignment import FAILURES, State, after
 from kernex.domain.command import CommandType, Standing, orders
 from kernex.domain.errors import DeniedError, IllegalTransition, KernexError
 from kernex.domain.install import Phase
@@ -51,20 +51,20 @@ class Answer:
 def hear(reports: Sequence[Reported], known: dict[str, Assigned], device: int) -> Answer:
     """What reports change. `known` holds the device's assignments that they speak of, by deployment id.
 
-    A report that the table has no cell for (a late result after an outcome, say) changes nothing and is
-    kept as an event; one about somebody else's deployment is kept as an event too.
+    A report that the table has no cell for (a late result after an outcome, say) moves nothing and is kept
+    as an event, once; one about somebody else's deployment is ignored: a device could send them for ever.
     """
     answer = Answer()
     for one in reports:
         assigned = known.get(one.deployment_id)
         if assigned is None:
-            answer.told.append(_event("report.foreign", device, None, {"deployment_id": one.deployment_id}))
             continue
         try:
             state = after(assigned.state, one.event)
         except IllegalTransition:
-            if one.event is not assignment.Event.START:
+            if one.event is not assignment.Event.START and one.phase is not None and one.phase != assigned.phase:
                 detail = {"state": assigned.state.value, "reported": one.event.value, "error": _error(one.error) or ""}
+                answer.changes.append(Change(assigned.id, assigned.state, assigned.state, one.phase.value))
                 answer.told.append(_event("report.late", device, assigned.deployment, detail))
             continue
         phase = assigned.phase if one.phase is None else one.phase.value
@@ -104,9 +104,22 @@ def answer(
 ) -> Answer:
     """A whole heartbeat. Reports come first, so that what they end is not offered again."""
     heard = hear(reports, known, device)
+    _outrun(heard, known, owed, device)
     ended = {change.id for change in heard.changes if change.state.final}
     offered = command([one for one in owed if one.id not in ended], at_work, device)
     return Answer(offered.commands, heard.changes + offered.changes, heard.told + offered.told)
+
+
+def _outrun(heard: Answer, known: dict[str, Assigned], owed: Sequence[Assigned], device: int) -> None:
+    """End what the device still owes older deployments of an app whose newer release it now runs: an old
+    release is never offered after a newer one."""
+    moved = {change.id: change.state for change in heard.changes}
+    running = {one.app: one.deployment for one in known.values() if moved.get(one.id) is State.SUCCEEDED}
+    for one in owed:
+        following = assignment.NEXT[one.state].get(assignment.Event.SUPERSEDE)
+        if one.deployment < running.get(one.app, 0) and one.id not in moved and following is not None:
+            heard.changes.append(Change(one.id, one.state, following, one.phase))
+            heard.told.append(_event(f"assignment.{following}", device, one.deployment, {}))
 
 
 def refusal(reported: Reported, known: dict[str, Assigned]) -> KernexError | None:

@@ -1,11 +1,13 @@
 """The one place where the control plane is put together."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -27,6 +29,8 @@ from kernex.server.store.database import Database
 from kernex.server.wakeups import Wakeups
 from kernex.wire import limits, paths
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
@@ -45,6 +49,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> ControlPlane:
     """Open the stores, bring the schema up to date, wire everything."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.incoming.mkdir(exist_ok=True)
+    for left in settings.incoming.iterdir():  # uploads that a kill cut off
+        left.unlink()
     database = Database(settings.database)
     database.migrate()
     blobs = Blobs(settings.store)
@@ -60,12 +66,14 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> ControlPlane:
     async def work(_app: Litestar) -> AsyncIterator[None]:
         wakeups.attach(asyncio.get_running_loop())
         tasks = [asyncio.create_task(heartbeats.run()), asyncio.create_task(reconciler.run())]
+        for task in tasks:
+            task.add_done_callback(_end_with)
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
+                with suppress(asyncio.CancelledError, Exception):
                     await task
             database.close()
 
@@ -91,3 +99,11 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> ControlPlane:
         ),
     )
     return ControlPlane(HeartbeatEndpoint(framework, heartbeats, access, settings), framework, heartbeats)
+
+
+def _end_with(task: "asyncio.Task[None]") -> None:
+    """A control plane whose background work died answers nobody: end, so that whoever started it starts it
+    again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("background work died; the control plane ends", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from kernex.domain import device as domain
 from kernex.domain.device import Event, State
 from kernex.domain.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 from kernex.domain.selector import Selector
-from kernex.server.access import Access, Operator, hashed
+from kernex.server.access import Access, DeviceIdentity, Operator, hashed
 from kernex.server.clock import Clock, milliseconds, timestamp
 from kernex.server.settings import Settings
 from kernex.server.store import access, deployments, events
@@ -32,7 +32,7 @@ class RegisteredAlreadyError(ConflictError):
 
 
 class Devices:
-    """The use cases around devices. Each is one transaction."""
+    """The use cases around devices. What each changes, it changes in one transaction."""
 
     def __init__(self, database: Database, access_: Access, settings: Settings, clock: Clock) -> None:
         self._database, self._access, self._settings, self._clock = database, access_, settings, clock
@@ -45,11 +45,20 @@ class Devices:
         if not request.proof:
             raise self._access.nonce_required("cannot register without a proof: sign the nonce of this answer")
         self._access.check_signature(request.proof, key, Purpose.REGISTRATION, key.thumbprint)
+        try:
+            return self._add(request, key)
+        except ConflictError:  # of several that came at once another one won
+            with self._database.read() as connection:
+                known = rows.by_thumbprint(connection, key.thumbprint)
+            if known is None:
+                raise
+            raise RegisteredAlreadyError(known.device_id) from None
+
+    def _add(self, request: Registration, key: PublicKey) -> Registered:
         now_ms = milliseconds(self._clock)
         with self._database.write() as connection:
-            known = rows.by_thumbprint(connection, key.thumbprint)
-            if known is not None:
-                raise RegisteredAlreadyError(known.device_id)
+            if rows.by_thumbprint(connection, key.thumbprint) is not None:
+                raise ConflictError("cannot register this key again: it has a device already")
             enrolment = access.Enrolment({}, auto_approve=False)
             if request.enrolment_key is not None:
                 found = access.use_enrolment_key(connection, hashed(request.enrolment_key), now_ms=now_ms)
@@ -59,7 +68,8 @@ class Devices:
                     )
                 enrolment = found
             state = State.ACCEPTED if enrolment.auto_approve else State.PENDING
-            if state is State.PENDING and rows.count(connection, state) >= self._settings.max_pending_devices:
+            stranger = state is State.PENDING and request.enrolment_key is None
+            if stranger and rows.count(connection, state) >= self._settings.max_pending_devices:
                 raise UnavailableError("cannot register: too many devices wait for approval", retry_after_s=600)
             device_id = str(uuid.uuid4())
             row = rows.add(
@@ -107,16 +117,15 @@ class Devices:
             one = rows.get(connection, device_id)
             return one, deployments.assignments_of_device(connection, one.id, limit=20)
 
-    def require_accepted(self, device_id: str) -> Device:
-        """The device behind a valid access token, unless it was shut out since."""
+    def require_accepted(self, device: DeviceIdentity) -> None:
+        """Refuse a valid access token whose device was shut out since."""
         try:
             with self._database.read() as connection:
-                one = rows.get(connection, device_id)
+                one = rows.get(connection, device.device_id)
         except NotFoundError:
             raise DeniedError("cannot act for this device: it is not registered here") from None
-        if one.state is not State.ACCEPTED:
+        if one.state is not State.ACCEPTED or one.id != device.id:
             raise DeniedError(f"cannot act for this device: it is {one.state}")
-        return one
 
     def create_enrolment_key(self, request: EnrolmentKeyRequest, operator: Operator) -> EnrolmentKeyCreated:
         """A key that lets `uses` devices in; it is shown this once."""

@@ -22,7 +22,7 @@ from kernex.server.settings import Settings
 from kernex.server.store import events
 from kernex.server.store import heartbeats as rows
 from kernex.server.store.database import Database
-from kernex.server.store.heartbeats import Assigned, Said, Seen
+from kernex.server.store.heartbeats import Accepted, Assigned, Said, Seen
 from kernex.server.text import check_metadata, clean, json_text
 from kernex.server.wakeups import Wakeups
 from kernex.wire.device import Command, Heartbeat, HeartbeatReply
@@ -64,7 +64,7 @@ class Heartbeats:
         """Answer one heartbeat. With `wait_s` the answer comes as soon as there is a command, or then."""
         if heartbeat.facts is not None:
             check_metadata("facts", heartbeat.facts)
-        reports = [Reported.of(one) for one in heartbeat.installs or []]
+        reports = list({one.deployment_id: Reported.of(one) for one in heartbeat.installs or []}.values())
         at_work = frozenset(one.deployment_id for one in reports)
         beat = _Beat(device, reports, heartbeat=heartbeat, at_work=at_work)
         commands = await (self._answered(beat) if wait_s <= 0 else self._waited(beat, wait_s))
@@ -165,12 +165,13 @@ class Heartbeats:
         batch that it broke is answered one by one."""
         try:
             return self._retried(beats)
-        except KernexError as error:
+        except UnavailableError as error:
             return [error] * len(beats)
         except Exception as error:
             if len(beats) > 1:
                 return [outcome for beat in beats for outcome in self._answer([beat])]
-            log.exception("a heartbeat could not be answered", device=beats[0].device.device_id)
+            if not isinstance(error, KernexError):
+                log.exception("a heartbeat could not be answered", device=beats[0].device.device_id)
             return [error]
 
     def _retried(self, beats: Sequence[_Beat]) -> list[_Outcome]:
@@ -210,7 +211,7 @@ class Heartbeats:
         if any(answer.ends_something for answer in given):
             self._wakeups.poke()
 
-    def _remember(self, beats: Sequence[_Beat], accepted: dict[int, Said]) -> None:
+    def _remember(self, beats: Sequence[_Beat], accepted: dict[int, Accepted]) -> None:
         now_ms = milliseconds(self._clock)
         for beat in beats:
             if (heartbeat := beat.heartbeat) is not None and beat.device.id in accepted:
@@ -245,11 +246,12 @@ def _next_batch(queue: list[_Beat]) -> tuple[list[_Beat], list[_Beat]]:
 
 def _decide(
     beat: _Beat,
-    accepted: dict[int, Said],
+    accepted: dict[int, Accepted],
     by_report: dict[tuple[int, str], Assigned],
     owed: Sequence[Assigned],
 ) -> Answer | KernexError:
-    if beat.device.id not in accepted:
+    there = accepted.get(beat.device.id)
+    if there is None or there.device_id != beat.device.device_id:  # a restored database may number anew
         return DeniedError("cannot act for this device: it is not accepted here")
     mine = {
         one.deployment_id: by_report[key]
@@ -261,13 +263,14 @@ def _decide(
     return answers.refusal(beat.reports[0], mine) or answers.hear(beat.reports, mine, beat.device.id)
 
 
-def _news(beats: Sequence[_Beat], accepted: dict[int, Said]) -> list[Said]:
+def _news(beats: Sequence[_Beat], accepted: dict[int, Accepted]) -> list[Said]:
     """What devices say of themselves and what is not stored yet."""
     news = []
     for beat in beats:
-        before, heartbeat = accepted.get(beat.device.id), beat.heartbeat
-        if before is None or heartbeat is None:
+        there, heartbeat = accepted.get(beat.device.id), beat.heartbeat
+        if there is None or heartbeat is None:
             continue
+        before = there.said
         said = Said(
             beat.device.id,
             None if heartbeat.facts is None else json_text(heartbeat.facts),

@@ -22,6 +22,7 @@ from kernex.domain.errors import RejectedError, UnauthenticatedError
 
 ALGORITHMS = ["Ed25519", "ES256"]
 MAX_CHARACTERS = 4096
+_SUBJECT_CHARACTERS = 64
 
 
 class Purpose(StrEnum):
@@ -103,7 +104,7 @@ def claimed_subject(token: str) -> str:
         subject = json.loads(jws.extract_compact(token[:MAX_CHARACTERS].encode()).payload).get("sub")
     except (JoseError, ValueError, AttributeError, RecursionError):
         subject = None
-    if not isinstance(subject, str):
+    if not isinstance(subject, str) or not subject.isascii() or len(subject) > _SUBJECT_CHARACTERS:
         raise UnauthenticatedError("cannot read the assertion: it is no JWT with a subject")
     return subject
 

@@ -11,3 +11,4 @@ PROOF_CHARACTERS = 4096
 VERB_CHARACTERS = 64  # of a command's name
 METRICS = 64  # of one probe
 PAGE_ITEMS = 500
+PAGE_BYTES = 128 * 1024 * 1024  # of a page as a client takes it: 100 manifests of the largest size fit

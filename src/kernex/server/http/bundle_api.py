@@ -80,5 +80,5 @@ def routes(bundles: Bundles, devices: Devices, blobs: Blobs, settings: Settings)
 
 def _open(bundles: Bundles, devices: Devices, bundle_id: str, reader: Operator | DeviceIdentity) -> Bundle:
     if isinstance(reader, DeviceIdentity):
-        devices.require_accepted(reader.device_id)
+        devices.require_accepted(reader)
     return bundles.open(bundle_id, reader)

@@ -17,6 +17,7 @@ from kernex.server.http.policy import OPT, Anybody, Devices, at
 from kernex.wire import limits, paths
 from kernex.wire.device import AccessToken, Registered, Registration, Result, ResultAccepted
 
+_FORM = "application/x-www-form-urlencoded"
 _GRANT = "client_credentials"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -37,9 +38,12 @@ def routes(access: Access, devices: DeviceCases, heartbeats: Heartbeats, token_s
     )
     async def token(request: Request[None, Any, Any]) -> Response[AccessToken]:
         """RFC 7523 client authentication: an assertion over a nonce of ours becomes an access token."""
+        kind = request.headers.get("content-type", _FORM).partition(";")[0].strip().lower()
+        if kind != _FORM:
+            raise RejectedError(f"cannot read the body: send it as {_FORM}")
         form = await request.form()
-        grant, kind = form.get("grant_type", _GRANT), form.get("client_assertion_type", _ASSERTION_TYPE)
-        if grant != _GRANT or kind != _ASSERTION_TYPE:
+        grant, assertion = form.get("grant_type", _GRANT), form.get("client_assertion_type", _ASSERTION_TYPE)
+        if grant != _GRANT or assertion != _ASSERTION_TYPE:
             raise RejectedError(
                 f"cannot grant this: use grant_type={_GRANT} and client_assertion_type={_ASSERTION_TYPE}"
             )

@@ -67,6 +67,8 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
         case HTTPException():
             status = HTTPStatus(error.status_code)
             return Problem(status.phrase, status, _words(error)), dict(error.headers or {})
+        case RecursionError():
+            return problem_of(RejectedError("cannot read the request: it is nested too deeply"))
         case _:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             log.error("unexpected error", exc_info=error)

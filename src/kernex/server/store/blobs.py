@@ -34,14 +34,12 @@ class Blobs:
     def put(self, sha256: str, source: Path | bytes) -> None:
         """Store bytes under their hash, durably; that they are there already is fine.
 
-        In parts: a put in one piece would hold the whole file in memory. Two writers of one hash write
-        the same bytes, so whoever is last changes nothing.
+        In parts: a put in one piece would hold the whole file in memory. What lies there already is not
+        believed, it may be the rest of a power cut: the same bytes are written again.
         """
         key = _key(sha256)
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
-            if self._size(key) != size:
-                obstore.put(self._store, key, source, use_multipart=True, max_concurrency=2)
+            obstore.put(self._store, key, source, use_multipart=True, max_concurrency=2)
         except BaseError as error:
             raise UnavailableError(f"cannot write to the bundle store: {error}") from error
         if self._root is not None:
@@ -66,12 +64,6 @@ class Blobs:
                 raise UnavailableError(f"cannot read from the bundle store: {error}") from error
             yield bytes(piece)
             start = stop
-
-    def _size(self, key: str) -> int | None:
-        try:
-            return obstore.head(self._store, key)["size"]
-        except FileNotFoundError:
-            return None
 
 
 def _key(sha256: str) -> str:

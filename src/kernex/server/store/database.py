@@ -15,7 +15,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from kernex.domain.errors import RejectedError, UnavailableError
 
@@ -74,10 +75,14 @@ class Database:
 def _available() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise UnavailableError(f"cannot reach the database now: {error.orig}", retry_after_s=5) from error
     except DataError:
         raise RejectedError("cannot look for that or store it: a value holds what no text may, like NUL") from None
+    except (IntegrityError, ProgrammingError):
+        raise  # our mistake, not the database's
+    except DBAPIError as error:  # away, read-only after a failover, short of memory or disk
+        raise UnavailableError(f"cannot use the database now: {error.orig}", retry_after_s=5) from error
+    except PoolTimeoutError:
+        raise UnavailableError("cannot use the database now: all connections are busy", retry_after_s=5) from None
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -21,6 +21,10 @@ from kernex.server.store.schema import assignment, bundle, deployment, device
 
 Tally = dict[State, int]
 
+#: The active states as rows move through them. Statements that follow this order miss no row that another
+#: transaction moves on meanwhile: it is met again where it went.
+_IN_ORDER = (State.PENDING, State.OFFERED, State.INSTALLING, State.CANCELLING)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -143,7 +147,8 @@ def end(connection: Connection, one: Deployment, event: deployments.Event, *, re
 
 def withdraw(connection: Connection, one: Deployment, *, actor: str, now_ms: int) -> None:
     """Take back what was not done yet: nobody is offered it any more, who was is asked to stop."""
-    _move(connection, assignment.c.deployment == one.id, assignments.Event.WITHDRAW, actor=actor, now_ms=now_ms)
+    where = assignment.c.deployment == one.id
+    _move(connection, where, assignments.Event.WITHDRAW, of=_IN_ORDER, actor=actor, now_ms=now_ms)
 
 
 def supersede(connection: Connection, one: Deployment, wave: int, *, actor: str, now_ms: int) -> None:
@@ -151,7 +156,8 @@ def supersede(connection: Connection, one: Deployment, wave: int, *, actor: str,
     mine = select(assignment.c.device).where(assignment.c.deployment == one.id, assignment.c.wave == wave)
     older = select(deployment.c.id).where(deployment.c.app == one.app, deployment.c.id < one.id)
     where = assignment.c.device.in_(mine) & assignment.c.deployment.in_(older)
-    _move(connection, where, assignments.Event.SUPERSEDE, actor=actor, now_ms=now_ms)
+    not_begun = (State.PENDING, State.OFFERED)
+    _move(connection, where, assignments.Event.SUPERSEDE, of=not_begun, actor=actor, now_ms=now_ms)
 
 
 def assignment_page(connection: Connection, one: Deployment, *, after: int, limit: int) -> list[Assignment]:
@@ -166,9 +172,15 @@ def assignments_of_device(connection: Connection, device_row: int, *, limit: int
 
 
 def _move(
-    connection: Connection, where: ColumnElement[bool], event: assignments.Event, *, actor: str, now_ms: int
+    connection: Connection,
+    where: ColumnElement[bool],
+    event: assignments.Event,
+    *,
+    of: Sequence[State],
+    actor: str,
+    now_ms: int,
 ) -> None:
-    for state in sorted(assignments.ACTIVE):
+    for state in of:
         following = assignments.NEXT[state].get(event, state)
         if following is state:
             continue

@@ -75,17 +75,25 @@ class Said:
     agent_version: str | None
 
 
-def accepted(connection: Connection, devices: Sequence[int]) -> dict[int, Said]:
-    """Of these devices the accepted ones, each with what it said last."""
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted device: the id that travels, and what it said last."""
+
+    device_id: str
+    said: Said
+
+
+def accepted(connection: Connection, devices: Sequence[int]) -> dict[int, Accepted]:
+    """Of these devices the accepted ones."""
     source = batch.rows(connection, id="int")
     found = batch.run(
         connection,
-        "SELECT device.id, device.facts, device.apps, device.agent_version "  # noqa: S608 - names are ours
+        "SELECT device.device_id, device.id, device.facts, device.apps, device.agent_version "  # noqa: S608 - names are ours
         f"FROM {source} AS beat CROSS JOIN device WHERE device.id = beat.id AND device.state = :accepted",
         [(row,) for row in devices],
         accepted=Admission.ACCEPTED.value,
     )
-    return {row.id: Said(*row) for row in found}
+    return {row.id: Accepted(row.device_id, Said(*row[1:])) for row in found}
 
 
 def standing(connection: Connection, devices: Sequence[int]) -> list[Assigned]:
