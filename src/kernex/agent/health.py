@@ -59,13 +59,17 @@ def check(release: Release, scripts: Scripts, driver: Driver, stop: Stop, *, onc
         health = replace(health, successes=1)
     deadline = time.monotonic() + health.deadline_s
     streak, last = Streak(), Checked(works=False, reason="it gave no verdict")
+    restarts = driver.state(release.app.name).restarts
     while (left_s := deadline - time.monotonic()) > 0:
         verdict, reason = _ask(health, release, scripts, stop, min(left_s, health.timeout_s))
+        workload = driver.state(release.app.name)
+        stayed_up = workload.condition is Condition.RUNNING and workload.restarts == restarts
+        restarts = workload.restarts
         if verdict is None:
             last = replace(last, reason=reason)
         else:
             last = judge(health, verdict)
-            if last.works and driver.state(release.app.name).condition is not Condition.RUNNING:
+            if last.works and not stayed_up:  # since the last verdict: to be up at this moment may be chance
                 last = replace(last, works=False, reason="its process does not stay up")
             streak = streak.after(last.works)
             if (works := streak.works(health)) is not None:
