@@ -73,12 +73,20 @@ def test_the_restart_policy_decides(apps: Apps, driver: ProcessDriver, restart: 
         assert driver.state("vad").restarts == 0
 
 
+def content(path: Path) -> bytes:
+    """Of a log that may be turned over just now."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def test_its_log_is_bounded(apps: Apps, driver: ProcessDriver) -> None:
     driver.start(release(apps, "yes $KERNEX_VERSION | head -c 100000; sleep 300"))
     app = apps["vad"]
     older = app.root / "run.log.1"
     assert eventually(older.exists)
-    assert eventually(lambda: app.log.stat().st_size + older.stat().st_size == 2000 or app.log.stat().st_size > 0)
+    assert eventually(lambda: b"1.0.0\n1.0.0" in content(app.log))
     driver.stop("vad")
     assert app.log.stat().st_size <= 1000
     assert older.stat().st_size <= 1000
