@@ -1,6 +1,7 @@
 """The same agent against the real control plane, so that the fake cannot teach it a wrong language."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.agent import bundles
 from tests.agent.devices import Device, eventually
@@ -25,9 +26,12 @@ def test_a_good_release_stays_and_a_bad_one_is_put_back(tmp_path: Path, quick_pa
 
             assert assignment(good) == ("succeeded", None)
             assert assignment(bad) == ("rolled_back", "probe failed: speech 0 (needs >=0.8)")
-            detail = server.operator.get(f"/api/v1/devices/{device.id}").json()
-            assert detail["apps"] == {"vad": "1.0.0"}
-            assert detail["facts"]["os"] == "linux"
+
+            def detail() -> dict[str, Any]:
+                return dict(server.operator.get(f"/api/v1/devices/{device.id}").json())
+
+            assert eventually(lambda: detail()["apps"] == {"vad": "1.0.0"})  # told with the next heartbeat
+            assert detail()["facts"]["os"] == "linux"
     assert device.works() == "1.0.0"
     assert device.left() == []
 
