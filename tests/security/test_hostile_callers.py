@@ -26,7 +26,7 @@ NESTED = "[" * 5000 + "]" * 5000
 @pytest.fixture
 def fleet(control_plane: ControlPlane) -> list[SimulatedDevice]:
     key = control_plane.enrolment_key()
-    return [control_plane.device(key) for _ in range(2)]
+    return [control_plane.device(key) for _ in range(3)]
 
 
 def test_one_device_takes_nobody_elses_answer(control_plane: ControlPlane, fleet: list[SimulatedDevice]) -> None:

@@ -135,11 +135,12 @@ class ControlPlane:
     def keys(self) -> Iterator[EnrolmentKeySummary]:
         return self._pages(paths.ENROLMENT_KEYS, EnrolmentKeySummary)
 
-    def _pages(self, path: str, kind: type[T], query: dict[str, str | None] | None = None) -> Iterator[T]:
-        wanted = {key: value for key, value in (query or {}).items() if value is not None}
+    def _pages(self, path: str, kind: type[T], asked: dict[str, str | None] | None = None) -> Iterator[T]:
+        wanted = {key: value for key, value in (asked or {}).items() if value is not None}
         after: dict[str, str] = {}
         while True:
-            body = self._call("GET", path, params={**wanted, **after, "limit": str(PAGE_SIZE)})
+            query = {**wanted, **after, "limit": str(PAGE_SIZE)}
+            body = self._call("GET", path, cap=limits.PAGE_BYTES, params=query)
             page = cast("Page[T]", _decode(body, Page[kind]))  # type: ignore[valid-type]  # made at run time
             yield from page.items
             if page.next is None or after == {"after": page.next}:
@@ -152,17 +153,17 @@ class ControlPlane:
     def _post(self, path: str, body: msgspec.Struct) -> bytes:
         return self._call("POST", path, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
 
-    def _call(self, method: str, path: str, *, cap: int = limits.PAGE_BYTES, **request: Any) -> bytes:
+    def _call(self, method: str, path: str, *, cap: int = limits.JSON_BYTES, **request: Any) -> bytes:
         """One request and its whole body, at most `cap` bytes of it; a domain error for everything but 2xx."""
         with self._reaching(), self._http.stream(method, path, **request) as response:
-            body = b""
+            body = bytearray()
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > cap:
                     raise UnavailableError(f"cannot read the answer of {self.url}: it is longer than {cap} bytes")
             if response.is_success:
-                return body
-            raise _problem(response, body)
+                return bytes(body)
+            raise _problem(response, bytes(body))
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
