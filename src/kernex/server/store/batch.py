@@ -7,8 +7,9 @@ over for every row and costs ten times as much beside a busy event loop.
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import msgspec
 from sqlalchemy import Connection, text
+
+from kernex.server.text import json_text
 
 Kind = Literal["int", "real", "text"]
 _PG_TYPES = {"int": "bigint", "real": "double precision", "text": "text"}
@@ -27,4 +28,4 @@ def rows(connection: Connection, **columns: Kind) -> str:
 
 def run(connection: Connection, sql: str, values: Sequence[Sequence[Any]], **parameters: Any) -> Any:
     """Execute `sql`, which contains `rows(...)`, over these values; the result of the statement."""
-    return connection.execute(text(sql), {"rows": msgspec.json.encode(values).decode(), **parameters})
+    return connection.execute(text(sql), {"rows": json_text(values), **parameters})

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from kernex.server.store import batch
 from kernex.server.store.schema import event
+from kernex.server.text import json_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,7 @@ def record(connection: Connection, events: Sequence[Event], *, now_ms: int) -> N
     if not events:
         return
     source = batch.rows(connection, kind="text", actor="text", device="int", deployment="int", detail="text")
-    values = [
-        (one.kind, one.actor, one.device, one.deployment, msgspec.json.encode(one.detail).decode()) for one in events
-    ]
+    values = [(one.kind, one.actor, one.device, one.deployment, json_text(one.detail)) for one in events]
     batch.run(
         connection,
         "INSERT INTO event (at_ms, kind, actor, device, deployment, detail) "  # noqa: S608

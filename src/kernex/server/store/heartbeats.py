@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection
 
 from kernex.domain.assignment import ACTIVE, State
 from kernex.domain.device import State as Admission
 from kernex.domain.errors import ConflictError
 from kernex.server.store import batch
+from kernex.server.text import json_text
 
 _STATES = ", ".join(f"'{state}'" for state in sorted(ACTIVE))
 _COLUMNS = (
@@ -137,7 +137,14 @@ def apply(connection: Connection, changes: Sequence[Change], *, now_ms: int) -> 
         f"metrics = COALESCE(new.metrics, assignment.metrics) FROM {source} AS new "
         "WHERE assignment.id = new.id AND assignment.state = new.before RETURNING assignment.id",
         [
-            (one.id, one.before, one.state, one.phase, one.error_message, _json(one.metrics) if one.metrics else None)
+            (
+                one.id,
+                one.before,
+                one.state,
+                one.phase,
+                one.error_message,
+                json_text(one.metrics) if one.metrics else None,
+            )
             for one in changes
         ],
         now=now_ms,
@@ -180,7 +187,3 @@ def see(connection: Connection, seen: Sequence[Seen]) -> None:
 def _assigned(row: Any) -> Assigned:
     values = dict(row._mapping)  # noqa: SLF001 - the documented accessor of a Row
     return Assigned(**values | {"state": State(row.state)})
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
